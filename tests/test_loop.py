@@ -1,0 +1,134 @@
+"The loop as a whole: kills and resumes, equal bits in two processes, odd plans, the command line."
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asal_nb.images import ImageData
+from asal_nb.ledger import Ledger
+from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised, plan
+
+RUN = '''
+import sys, torch
+from asal_nb.core import rng
+from asal_nb.images import ImageData
+from asal_nb.loop import ASAL, ActiveLearning
+g = rng(0, 'toy')
+y = torch.arange(120) % 3
+x = (torch.rand(120, 1, 8, 8, generator=g)*.5 + y[:, None, None, None]*.2).clamp(0, 1)
+data = ImageData.from_arrays(x, y, x[:30], y[:30])
+al = ActiveLearning(data, ASAL(n_warm=4, n_steps=12, bs=8, bs_U=16), b=7, rounds=5, n_first=6, first='random', seed=1,
+                    ledger=sys.argv[1], n_threads=1, quiet=True).run()
+sums = [float(v.double().sum()) for v in al.learn.model.state_dict().values()]
+print(al.pool.round.tolist(), al.results.accuracy.tolist(), sums)
+'''
+
+
+def start(ledger):
+    return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', RUN, str(ledger)], stdout=subprocess.PIPE, text=True)
+
+
+def said(p):
+    out, _ = p.communicate(timeout=300)
+    assert p.returncode == 0
+    return out
+
+
+def rounds_over(path):
+    "How many rounds the ledger at `path` has"
+    if not path.exists(): return 0
+    try:
+        with Ledger(path, readonly=True) as led: return sum(len(led.results(o['id'])) for o in led.runs())
+    except (ValueError, sqlite3.Error): return 0  # not all of it is there yet
+
+
+def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
+    "Two processes give the same bits; killed twice, at any instant, the run goes on to the same end."
+    whole = said(start(tmp_path/'whole.db'))
+    assert '[' in whole
+    killed = 0
+    for n in (1, 3):
+        p = start(tmp_path/'cut.db')
+        while p.poll() is None and rounds_over(tmp_path/'cut.db') < n: time.sleep(.02)
+        if p.poll() is None:
+            p.send_signal(signal.SIGKILL)
+            killed += 1
+        p.communicate()
+    assert killed and rounds_over(tmp_path/'cut.db') < 6
+    assert said(start(tmp_path/'cut.db')) == whole
+
+
+@settings(max_examples=12, deadline=None)
+@given(n=st.integers(3, 60), n_first=st.integers(1, 20), b=st.integers(1, 30), rounds=st.integers(0, 3),
+       bs=st.integers(1, 64), ask=st.sampled_from(['min', 'diverse', 'refit', 'sequential']))
+def test_budgets_and_pools(n, n_first, b, rounds, bs, ask):
+    "Whatever the sizes: the plan is kept, pools stay disjoint and complete, no row is asked twice, nothing is nan."
+    y = torch.arange(n) % 3
+    data = ImageData.from_arrays(torch.rand(n, 5), y, torch.rand(4, 5), y[:1].repeat(4), classes=list('abc'))
+    b, rounds = min(b, 6) if ask == 'sequential' else b, min(rounds, 2)
+    method = ASAL(h_warm=None, n_warm=0, n_steps=1, bs=bs, bs_U=bs, ask=ask, nz=3)
+    al = ActiveLearning(data, method, b, rounds, n_first, 'random', last='rest', quiet=True).run()
+    asks = plan(n, b, rounds, n_first, 'rest')
+    assert al.results.n_labelled.tolist() == [sum(asks[:i+1]) for i in range(len(asks))]
+    rows = al.ledger.answers(al.run_id)[0]
+    assert len(rows.unique()) == len(rows) == sum(asks)
+    assert torch.equal(torch.cat([al.pool.idx_L, al.pool.idx_U]).sort()[0], torch.arange(n))
+    assert torch.equal(al.pool.y[rows], y[rows])
+    assert all(v.isfinite().all() for v in al.learn.model.state_dict().values())
+    assert al.results.accuracy.notna().all()
+
+
+@settings(max_examples=12, deadline=None)
+@given(n_L=st.integers(1, 130), bs=st.integers(1, 64), bs_U=st.integers(1, 64))
+def test_any_labelled_size_and_batch_trains(n_L, bs, bs_U):
+    "1 to 130 labels, batches of 1 to 64, also with every row labelled: one epoch ends, without nan."
+    from asal_nb.pool import Pool
+    y = torch.arange(130) % 4
+    data = ImageData.from_arrays(torch.rand(130, 6), y)
+    pool = Pool(130, 4)
+    pool.label(torch.arange(n_L), y[:n_L])
+    learn = ASAL(n_steps=1, bs=bs, bs_U=bs_U, nz=4).fit(data, pool, None, 0)
+    assert all(v.isfinite().all() for v in learn.model.state_dict().values())
+    assert learn.dls.train.dataset.bs == bs
+
+
+def test_arms_start_alike():
+    "First rows depend on data, seed, n_first and first alone: not on the method."
+    y = torch.arange(80) % 4
+    data = ImageData.from_arrays(torch.rand(80, 6), y)
+    first = [ActiveLearning(data, m, 2, 1, 5, 'kmeans', seed=3, quiet=True).run().pool.round.eq(0).nonzero()[:, 0]
+             for m in (ASAL(n_warm=0, n_steps=1), Random(Supervised(n_steps=1)))]
+    assert torch.equal(*first)
+
+
+@pytest.mark.parametrize('kw, words', [
+    (dict(data='digit'), "did you mean 'digits'"),
+    (dict(method='asla'), "did you mean 'asal'"),
+    (dict(set='lamb4=1'), "'lamb4' is unknown"),
+    (dict(set='ask=minn'), "did you mean 'min'"),
+    (dict(b='9999'), 'the plan asks for'),
+    (dict(first='typi'), "first='typi' is unknown"),
+    (dict(ledger='/proc/none/x.db'), 'x.db'),
+    (dict(rounds=-1), 'rounds=-1'),
+])
+def test_command_says_what_is_wrong(kw, words, capsys):
+    "One sentence and exit code 2, before any work."
+    from asal_nb.cli import asal_run
+    with pytest.raises(SystemExit) as e: asal_run(**kw)
+    said = capsys.readouterr()
+    assert e.value.code == 2 and said.out == '' and words in said.err and len(said.err.splitlines()) == 1
+
+
+def test_empty_folder_is_a_sentence(tmp_path):
+    "The installed command, as a person types it."
+    cmd = [Path(sys.executable).with_name('asal-run'), '--data', str(tmp_path)]
+    p = subprocess.run(cmd, capture_output=True, text=True, env=os.environ | {'PYTHONWARNINGS': 'ignore'})
+    assert p.returncode == 2 and 'Traceback' not in p.stderr and len(p.stderr.strip().splitlines()) == 1

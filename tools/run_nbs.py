@@ -1,0 +1,138 @@
+"""Execute notebooks, each in a fresh process and by nbdev's rules, and store their outputs and widget state in place.
+
+tools/run_nbs.py [--flags "slow cuda"] [notebook ...]     all of nbs/ unless named; cells so flagged run too"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STATE = 'application/vnd.jupyter.widget-state+json'
+DPI = 96
+FOLDERS = '|'.join(map(re.escape, sorted({str(ROOT), str(Path.home()), sys.prefix, tempfile.gettempdir()})))
+REFUSED = {'a warning':              re.compile(r'\b\w*Warning\b'),
+           'a path of this machine': re.compile(rf'(?:{FOLDERS})\b'),
+           'an object address':      re.compile(r'\bat 0x[0-9a-f]{6,}'),
+           'a progress bar':         re.compile(r'<progress|\r|█'),
+           'a timing':               re.compile(r'<th>time</th>|\btime\s*\n')}
+
+
+def texts(output):
+    "The parts of `output` that a reader sees as text"
+    data = output.get('data', {})
+    yield from (join(v) for k, v in data.items() if k.startswith('text/'))
+    yield join(output.get('text', ''))
+
+
+def join(s): return ''.join(s) if isinstance(s, list) else str(s)
+
+
+def faults(nb):
+    "What must not be stored: (cell id, what is wrong, where it begins)"
+    for c in nb['cells']:
+        for o in c.get('outputs', []):
+            if o['output_type'] == 'error': yield c['id'], 'an error', o.get('ename', '')
+            if o.get('name') == 'stderr': yield c['id'], 'stderr', join(o['text'])[:200]
+            for t in texts(o):
+                for what, pat in REFUSED.items():
+                    if m := pat.search(t): yield c['id'], what, t[max(0, m.start()-60):m.end()+60].strip()
+
+
+def plain_ids(state):
+    "Numbers for the random ids of widgets, so that a second run stores the same bytes; and the state with them"
+    names = {k: f'{i:032x}' for i, k in enumerate(state['state'])}
+    return names, rename(state, names)
+
+
+def rename(o, names):
+    "`o` with every occurrence of the keys of `names` in its JSON replaced"
+    if not names: return o
+    return json.loads(re.sub('|'.join(names), lambda m: names[m[0]], json.dumps(o)))
+
+
+def store_widgets(nb, state):
+    "Keep the widgets' state in the notebook, or none where there are no widgets"
+    nb['metadata'].pop('widgets', None)
+    if not state['state']: return nb
+    names, state = plain_ids(state)
+    nb['metadata']['widgets'] = {STATE: state}
+    for c in nb['cells']:
+        if c.get('outputs'): c['outputs'] = rename(c['outputs'], names)
+    return nb
+
+
+def execute(p, flags=()):
+    "The notebook at `p` as nbdev tests it, with its outputs; cells with a test flag that is not in `flags` keep theirs"
+    from execnb.shell import CaptureShell
+    from nbdev.config import get_config
+    from nbdev.process import NBProcessor
+    from nbdev.test import _skip_cell
+    nb = NBProcessor(p, rm_directives=False, process=True).nb
+    shell = CaptureShell(p, mpl_format='png')
+    import matplotlib
+    matplotlib.rcParams.update({'figure.dpi': DPI, 'savefig.dpi': DPI})
+    warnings.filterwarnings('ignore', module=r'(torch|torchvision|fastai|fastcore)\b')  # theirs, not the reader's
+    skip = _skip_cell(nb, set(get_config().tst_flags.split()) - set(flags))
+    try: shell.run_all(nb, exc_stop=True, preproc=skip)
+    except Exception: sys.exit(shell.prettytb(fname=p))
+    return nb
+
+
+def run(p, flags=()):
+    "Execute the notebook at `p` and store it, unless an output holds what no reader should see"
+    from fastcore.nbio import nb2dict, write_nb
+    from ipywidgets import Widget
+    from nbdev.clean import clean_nb
+    os.environ |= dict(IN_TEST='1',             # nbdev_export() in the last cell does nothing
+                       SOURCE_DATE_EPOCH='0')   # no dates in pictures
+    os.chdir(p.parent)
+    nb = execute(p, flags)
+    clean_nb(nb)
+    nb = nb2dict(nb)
+    store_widgets(nb, Widget.get_manager_state(drop_defaults=True))
+    bad = [f'{p.name}, cell {i}: its output holds {what}: {s!r}' for i, what, s in faults(nb)]
+    if bad: sys.exit('\n'.join(bad))
+    write_nb(nb, p)
+
+
+def find(name):
+    "The notebook called `name`: a path, or a name under nbs/ with or without its suffix"
+    p = Path(name)
+    if p.suffix == '.ipynb' and p.exists(): return p.resolve()
+    for q in sorted((ROOT/'nbs').rglob('[!_.]*.ipynb')):
+        if name in (q.stem, q.name): return q
+    sys.exit(f'there is no notebook {name!r} under nbs/')
+
+
+def flagged(ps, flags):
+    "The notebooks among `ps` with a cell that bears one of `flags`"
+    pat = re.compile(rf'"#\| *({"|".join(flags)})\b')
+    return [p.stem for p in ps if flags and pat.search(p.read_text(encoding='utf-8'))]
+
+
+def arguments():
+    a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    a.add_argument('notebooks', nargs='*', type=find, help='paths, or names under nbs/')
+    a.add_argument('--flags', type=str.split, default=[], help='flags whose cells run too: "slow cuda"')
+    a.add_argument('--list', action='store_true', help='only name the notebooks that have such cells')
+    return a.parse_args()
+
+
+def main():
+    a = arguments()
+    ps = a.notebooks or sorted((ROOT/'nbs').rglob('[!_.]*.ipynb'))
+    if a.list: sys.exit('these notebooks have such cells: ' + (', '.join(flagged(ps, a.flags)) or 'none'))
+    if len(ps) == 1: return run(ps[0], a.flags)
+    for p in ps:
+        t = time.time()
+        subprocess.run([sys.executable, __file__, f'--flags={" ".join(a.flags)}', str(p)], check=True)
+        print(f'{p.name}: {time.time()-t:.1f} s', flush=True)
+
+
+if __name__ == '__main__': main()
