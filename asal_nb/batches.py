@@ -7,20 +7,16 @@ Docs: https://asal-nb.github.io/asal-nb/batches.html.md"""
 # %% auto #0
 __all__ = ['Rows', 'TwoPools', 'OnePool', 'AllRows', 'RowsDL']
 
-# %% ../nbs/08d_batches.ipynb #000c905a
-import random, torch, warnings
+# %% ../nbs/08d_batches.ipynb #dd493c16
+import random, torch
+from fastai.data.load import DataLoader
+from fastai.torch_core import to_device
 from fastcore.basics import patch, store_attr
 from torch import Tensor
 from .core import rng as new_rng
 from .images import ImageData, as_floats
 from .pool import Pool
 from .views import show_items, weak
-
-# %% ../nbs/08d_batches.ipynb #7d490862
-with warnings.catch_warnings(): # fastai's layers still call torch.jit.script
-    warnings.simplefilter('ignore', FutureWarning)
-    from fastai.data.load import DataLoader
-    from fastai.torch_core import to_device
 
 # %% ../nbs/08d_batches.ipynb #b4ecf33f
 class Rows:

@@ -17,8 +17,6 @@ def arms():
 
 def one_seed(seed, names, b):
     "Each arm's accuracies with this seed and its own test rows; the warm-up and the first rows are shared."
-    import warnings
-    warnings.filterwarnings('ignore', category=FutureWarning)
     from asal_nb.images import get_data
     from asal_nb.ledger import Ledger
     from asal_nb.loop import ActiveLearning
