@@ -56,7 +56,7 @@ def one_item(o,           # a tensor, an array, a PIL image or a file
         o = read_image(o, like.shape[-1], like.shape[1])
     return check_x('item', o[None])[0]
 
-# %% ../nbs/09_data.ipynb #0f94ed90
+# %% ../nbs/09_data.ipynb #2f3b34b6
 def dls_of(train:Rows,          # the recipe to train by
            data:ImageData,      # made from
            pool:Pool,           # made from; None: no row is labelled
@@ -64,10 +64,10 @@ def dls_of(train:Rows,          # the recipe to train by
            rng,                 # the generator of all noise
            shuffle:bool=True,   # another order in each epoch?
           )->ASALDataLoaders:
-    "Loaders that train by the recipe and validate on the test set, or else on the labelled rows."
+    "Loaders that train by the recipe and validate on the test set, or else on the rows held for validation, or else on the labelled."
     x,y = data.x_test,data.y_test
     if y is None:
-        i = (pool.idx_L if pool else torch.zeros(0).long()).to(data.device)
+        i = (torch.zeros(0).long() if not pool else pool.idx_V if len(pool.idx_V) else pool.idx_L).to(data.device)
         x,y = data.x.index_select(0, i),(pool.y.to(data.device)[i] if pool else i)
     valid = RowsDL(Rows(x, y, data.classes), bs=256)
     return ASALDataLoaders(RowsDL(train, bs=bs, shuffle=shuffle), valid, device=data.device, data=data, pool=pool, rng=rng)

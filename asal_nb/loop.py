@@ -8,7 +8,7 @@ Docs: https://asal-nb.github.io/asal-nb/loop.html.md"""
 __all__ = ['Method', 'run_steps', 'ASAL', 'warmed', 'same_pool', 'Supervised', 'trainer', 'Trained', 'Random', 'plan',
            'probabilities', 'evaluate_on', 'ActiveLearning']
 
-# %% ../nbs/15_loop.ipynb #ab6066a2
+# %% ../nbs/15_loop.ipynb #6f20ce64
 import inspect
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastai.callback.schedule import *
@@ -23,6 +23,7 @@ from .images import ImageData
 from .ledger import Ledger
 from .networks import asal_net
 from .pool import Pool, check_answer
+from .sampler import tie_key
 from .training import H, NET, asal_learner, supervised_learner
 from .warmup import TARGETS, codes, warm_learner
 
@@ -57,7 +58,7 @@ def run_steps(learn,      # what to train
     with seeded(seed, 'steps'): learn.fit_one_cycle(n_epoch, learn.lr, cbs=[NoValid()])
     return learn
 
-# %% ../nbs/15_loop.ipynb #cb6ae439
+# %% ../nbs/15_loop.ipynb #d6119f07
 _LEARNER = {k for k in inspect.signature(asal_learner).parameters if k not in ('dls','warm','seed','metrics','cbs','kw')} | set(NET)
 _WARM = {k for k in inspect.signature(warm_learner).parameters if k.endswith('_w')}
 
@@ -70,8 +71,8 @@ class ASAL(Method):
         condition='mu+p',  # what D sees
         ask='diverse',     # how the rows are chosen (D13, D21)
         lam4=.1,           # weight of Eq. (4)
-        n_warm=600,        # steps of warm-up
-        n_steps=500,       # steps a round
+        n_warm=1200,       # steps of warm-up
+        n_steps=1200,      # steps a round
         bs=32,             # labelled rows a step
         bs_U=64,           # unlabelled rows a step
         **kw):             # more for `asal_learner` and `warm_learner`
@@ -147,12 +148,12 @@ def same_pool(learn, # a `Learner`
     if learn.dls.data is not data or learn.dls.pool is not pool:
         raise ValueError('this learner was made for another (data, pool); ask with the ones it was trained on')
 
-# %% ../nbs/15_loop.ipynb #df9b3579
+# %% ../nbs/15_loop.ipynb #e350012b
 class Supervised(Method):
     "How to train E and C on the labelled rows alone, from scratch or from a warm-up's encoder; it does not ask."
     def __init__(self,
         finetune=False, # start from the warm-up of `ASAL()`
-        n_steps=500,    # steps a round
+        n_steps=1200,   # steps a round
         bs=64,          # rows a step
         **kw):          # more for `supervised_learner`
         no_unknown(kw, sorted({'alpha','weight_decay',*NET}), 'Supervised')
@@ -292,7 +293,7 @@ def first_codes(self:ActiveLearning):
     net.load_state_dict(ASAL().warm_up(data, self.seed), strict=False)
     return codes(net, data)[0]
 
-# %% ../nbs/15_loop.ipynb #5aa2ecab
+# %% ../nbs/15_loop.ipynb #a50e0d32
 @patch
 def train(self:ActiveLearning, r:int # which round
          ):
@@ -310,9 +311,14 @@ def measure(self:ActiveLearning,
            ):      # a dict of plain floats
     "The line of `.results` for round r."
     judged = learn if self.evaluate=='model' else Supervised().fit(self.blind, self.pool, None, self.seed_for('judge', r))
-    if self.data.y_test is None: out = dict(accuracy=float('nan'))
-    else: out = evaluate_on(probabilities(judged, self.data.x_test), self.data.y_test.cpu(), self.data.classes, self.metrics)
-    return out | (self.watch(learn) if self.watch else {})
+    x,y = self.exam()
+    return evaluate_on(probabilities(judged, x), y, self.data.classes, self.metrics) | (self.watch(learn) if self.watch else {})
+
+@patch
+def exam(self:ActiveLearning):
+    "What a round is judged by, images and classes: the test set, or else the labelled rows held for validation."
+    d,i = self.data,self.pool.idx_V
+    return (d.x_test,d.y_test.cpu()) if d.y_test is not None else (d.x[i.to(d.x.device)],self.pool.y[i])
 
 @patch
 def checked(self:ActiveLearning,
@@ -326,7 +332,7 @@ def checked(self:ActiveLearning,
                          f"with {len(i.unique())} different, {int(torch.isin(i, self.pool.idx_U.cpu()).sum())} of them unlabelled")
     return i
 
-# %% ../nbs/15_loop.ipynb #2fcb5493
+# %% ../nbs/15_loop.ipynb #69a659c9
 @patch
 def label(self:ActiveLearning,
           run,  # its number in the ledger
@@ -341,6 +347,13 @@ def label(self:ActiveLearning,
         led.answer(run, missing, check_answer(self.oracle(missing.clone()), len(missing), self.pool.n_classes))
     i,y,at = [torch.as_tensor(o) for o in led.answers(run)]
     self.pool.label(i[at==r], y[at==r], r)
+    self.set_aside(i[at==r])
+
+@patch
+def set_aside(self:ActiveLearning,
+              rows): # labelled dataset rows
+    "Without a test set, every fifth of `rows`, at random, is held for validation."
+    if self.data.y_test is None: self.pool.hold(rows[tie_key(rows, self.seed).argsort()[:len(rows)//5]])
 
 @patch
 def step(self:ActiveLearning,
@@ -352,16 +365,17 @@ def step(self:ActiveLearning,
     done,rows = r in [o['round'] for o in self.ledger.results(run)],self.ledger.asked(run, r+1) if b else None
     if not done or (b and rows is None):
         learn = self.train(r)
-        if not done: self.ledger.end_round(run, r, len(self.pool.idx_L), self.measure(r, learn))
+        if not done: self.ledger.end_round(run, r, int((self.pool.y>=0).sum()), self.measure(r, learn))
         if b: rows = self.checked(self.method.query(learn, self.blind, self.pool, b, self.seed_for('query', r)), b)
         else: self._learn = learn
     if b: self.label(run, r+1, rows)
 
-# %% ../nbs/15_loop.ipynb #c9ac9f16
+# %% ../nbs/15_loop.ipynb #a24d4870
 @patch
 def run(self:ActiveLearning):
     "Go through the plan from where the ledger stands; returns itself."
     self.pool,self._learn = self.start.copy(),None
+    self.set_aside(self.pool.idx_L)
     self.run_id = run = self.ledger.open_run(self.name, self.settings, environment())
     with threads(self.n_threads):
         asks = dict(enumerate(self.plan, start=0 if self.n_first else 1))

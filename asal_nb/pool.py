@@ -37,18 +37,19 @@ def as_rows(rows,     # row numbers: a tensor, an array or a list
     if len(u)<len(rows): raise ValueError(f"{name}: row {u[c>1][0]} is named more than once")
     return rows
 
-# %% ../nbs/07_pool.ipynb #9283823b
+# %% ../nbs/07_pool.ipynb #1c51fa7e
 class Pool:
     "The labels given so far: `y` and `round` have one entry per dataset row, -1 where unlabelled."
     def __init__(self, n:int,         # rows in the data set
                  n_classes:int):      # classes; labels are 0..n_classes-1
         self.n_classes = check_count('n_classes', n_classes)
         self.y,self.round = [torch.full((check_count('n', n),), -1) for _ in range(2)]
+        self.is_held = torch.zeros(n, dtype=torch.bool)
 
     def __len__(self): return len(self.y)
     def __repr__(self): return f'Pool: {len(self.idx_L)} of {len(self)} rows labelled in {self.round.max()+1} rounds, {self.n_classes} classes'
     @property
-    def idx_L(self)->Tensor: return (self.y>=0).nonzero()[:,0] # (n,) int64, ascending
+    def idx_L(self)->Tensor: return ((self.y>=0) & ~self.is_held).nonzero()[:,0] # (n,) int64, ascending
     @property
     def idx_U(self)->Tensor: return (self.y<0).nonzero()[:,0]  # (m,) int64, ascending
 
@@ -82,7 +83,7 @@ def unlabelled(self:Pool, rows, # (m,) dataset rows
         raise ValueError(f"row {bad[0]} is labelled already, since round {self.round[bad[0]]}")
     return rows
 
-# %% ../nbs/07_pool.ipynb #9b1ad516
+# %% ../nbs/07_pool.ipynb #7b559c25
 @patch
 def counts(self:Pool)->Tensor: # (n_classes,) int64
     "Labels given per class."
@@ -92,8 +93,21 @@ def counts(self:Pool)->Tensor: # (n_classes,) int64
 def copy(self:Pool)->Pool:
     "A pool with the same labels that goes its own way."
     new = Pool(len(self), self.n_classes)
-    new.y,new.round = self.y.clone(),self.round.clone()
+    new.y,new.round,new.is_held = self.y.clone(),self.round.clone(),self.is_held.clone()
     return new
+
+# %% ../nbs/07_pool.ipynb #3bd03ee3
+@patch
+def hold(self:Pool, rows): # (m,) labelled dataset rows
+    "Keep labelled rows for validation: they leave `idx_L` for `idx_V`."
+    rows = as_rows(rows, len(self))
+    if (bad := rows[self.y[rows]<0]).numel(): raise ValueError(f"row {bad[0]} has no label, so it cannot be held for validation")
+    self.is_held[rows] = True
+
+@patch(as_prop=True)
+def idx_V(self:Pool)->Tensor: # (k,) int64, ascending
+    "The labelled rows that are held for validation."
+    return self.is_held.nonzero()[:,0]
 
 # %% ../nbs/07_pool.ipynb #ec611398
 def ask_oracle(oracle,    # rows (m,) -> labels (m,)

@@ -200,7 +200,7 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
         if k in own and own[k].shape==v.shape and not k.startswith(('dsc.','clf.y_head.')): own[k].copy_(v)
     return net
 
-# %% ../nbs/12_training.ipynb #a6b10fd2
+# %% ../nbs/12_training.ipynb #6798fd25
 NET = ('nz','nf','trunk','size','p_drop')
 
 def asal_learner(dls,           # from `asal_dls`
@@ -216,7 +216,7 @@ def asal_learner(dls,           # from `asal_dls`
                  beta=.01,      # weight of the KL in Eq. (1) (D3)
                  beta_c=1e-3,    # of the KL in Eqs. (2) and (3) (D3)
                  likelihood='gaussian', # of G's output, or 'bernoulli' (D5)
-                 weight_decay=0., # of both groups
+                 weight_decay=.01, # of AdamW, both groups
                  fresh=True,    # D sees codes after E's step (D12)
                  warm=None,     # tensors of a warm-up
                  seed=0,        # of the first weights

@@ -348,7 +348,7 @@ def test_D17_defaults_are_those_of_the_register():
     assert {k: game[k] for k in ('lam1', 'lam2', 'lam3', 'lam4', 'beta', 'alpha1', 'alpha2')} == dict(
         lam1=None, lam2=1, lam3=1, lam4=.1, beta=.01, alpha1=1e-2, alpha2=5e-3)
     assert (warm['lam1_w'], warm['lam2_w'], warm['beta'], warm['alpha1_w']) == (None, 1, .01, 1e-2)
-    assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 600, 500)
+    assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 1200, 1200)
     assert asal_net((1, 8, 8), C).nz == 32
 
 
