@@ -200,11 +200,11 @@ def plan(n,             # rows not labelled at the start
     if sum(ask) > n: raise ValueError(f"the plan asks for {sum(ask)} rows, but only {n} are unlabelled; lower b, rounds or n_first, or say last='rest'")
     return ask
 
-# %% ../nbs/15_loop.ipynb #fbd42a5c
+# %% ../nbs/15_loop.ipynb #408d7321
 @torch.no_grad()
 def probabilities(learn, # any `Learner` whose model maps images to logits
                   x,     # (n,…) uint8 or floats in [0,1]
-                  bs=512,# rows a block
+                  bs=128,# rows a block
                  )->Tensor: # (n,c) on the CPU
     "Class probabilities in inference mode, in blocks."
     net,was,p = learn.model,learn.model.training,[]

@@ -87,12 +87,12 @@ class Cluster(Target):
     def view(self, x, i, rng): return strong(x, rng),self.ids[i]
     log_p = Rotation.log_p
 
-# %% ../nbs/11_warmup.ipynb #4a110582
+# %% ../nbs/11_warmup.ipynb #9e9116dc
 @torch.no_grad()
 def codes(net:ASALNet, # whose E and C
           data,        # an `ImageData`
           rows=None,   # dataset rows, default all
-          bs=512,      # rows a block
+          bs=128,      # rows a block: one that stays in the cache
          )->tuple:     # mu (n,nz) and C's logits on it (n,c)
     "Mean codes of dataset rows and C's logits on them, in inference mode (D11)."
     was,dev = net.training,data.x.device
