@@ -53,14 +53,15 @@ def method_of(name:str, # one of `METHODS`
     if train: raise ValueError(f"train={train!r} is for methods that only ask; {name!r} brings its own training")
     return make(**kw)
 
-# %% ../nbs/42_cli.ipynb #74cdf55c
+# %% ../nbs/42_cli.ipynb #cd8e7f95
 @contextmanager
 def sentences():
     "Within the block a `ValueError` ends the process with its sentence and exit code 2."
     try: yield
     except ValueError as e: print(f'{Path(sys.argv[0]).name}: {e}', file=sys.stderr); sys.exit(2)
 
-def command(f):
+def command(f # a function with defaults and docments
+           ):
     "Gives `f` a `.command(argv)`: its arguments from the command line, where --n_first is --n-first too."
     def run(argv=None):
         argv = [re.sub('^--[a-z_]+', lambda m: m[0].replace('_','-'), o) for o in (sys.argv[1:] if argv is None else argv)]

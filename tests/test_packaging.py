@@ -97,7 +97,8 @@ def test_entry_points(wheel):
     for name, where in s['console_scripts'].items():
         module, _, function = where.partition(':')
         text = wheel.get(module.replace('.', '/') + '.py', '')
-        assert f'def {function}(' in text, f'the command {name} is {where}, which does not exist'
+        f, _, how = function.partition('.')
+        assert how == 'command' and f'@command\ndef {f}(' in text, f'the command {name} is {where}, which does not exist'
 
 
 def test_the_sdist_can_build(built):

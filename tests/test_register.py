@@ -243,7 +243,10 @@ def test_D8_two_rates():
     learn = learner(alpha1=2e-3, alpha2=1e-3)
     learn.fit(1)
     assert [h['lr'] for h in learn.opt.hypers] == pytest.approx([1e-3, 2e-3])
-    assert not any(h['wd'] for h in learn.opt.hypers)  # AdamW without decay is Adam
+    assert [h['wd'] for h in learn.opt.hypers] == [.01, .01]
+    plain = learner(weight_decay=0.)
+    plain.fit(1)
+    assert not any(h['wd'] for h in plain.opt.hypers)  # AdamW without decay is Adam
 
 
 def test_D9_an_epoch_is_a_pass_over_U_and_labels_repeat():
