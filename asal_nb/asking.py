@@ -101,7 +101,7 @@ def sequential(dsc,        # D; left as it is
         fit_dsc(dsc, torch.cat([z_L, z_U[taken].repeat(often, 1)]), z_U, t_U, g, n_steps, bs=32)
     return rows[taken]
 
-# %% ../nbs/12a_asking.ipynb #a49b4f41
+# %% ../nbs/12a_asking.ipynb #6591f104
 ASK = ('min','diverse','refit','sequential')
 
 @patch
@@ -112,7 +112,7 @@ def ask(self:ASALLearner,
         n_short=10,    # the shortlist has n_short*b rows
        )->Tensor:      # (b,) dataset rows
     "The b unlabelled dataset rows to label next: Algorithm 3, line 1 (D13, D21)."
-    rows = self.pool.idx_U
+    rows = self.pool.idx_U.to(self.data.x.device)
     one_of('ask', how, ASK); check_count('b', b, hi=len(rows), of='the unlabelled rows')
     mu,logits,z = seen_by_dsc(self, rows)
     d,relabel = self.dsc(z).detach(),self.dsc_step.relabel
