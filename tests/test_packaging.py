@@ -98,7 +98,8 @@ def test_entry_points(wheel):
         module, _, function = where.partition(':')
         text = wheel.get(module.replace('.', '/') + '.py', '')
         f, _, how = function.partition('.')
-        assert how == 'command' and f'@command\ndef {f}(' in text, f'the command {name} is {where}, which does not exist'
+        there = how == 'command' and f'@command\ndef {f}(' in text
+        assert there, f'the command {name} is {where}, which does not exist'
 
 
 def test_the_sdist_can_build(built):
