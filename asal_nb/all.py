@@ -7,7 +7,7 @@ Docs: https://asal-nb.github.io/asal-nb/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/43_all.ipynb #1dafad1a
+# %% ../nbs/43_all.ipynb #1b33ea98
 from .core import *
 from .gauss import *
 from .url import *
@@ -29,6 +29,22 @@ from .coldstart import *
 from .ledger import *
 from .loop import *
 from .health import *
+from .uncertainty import *
+from .geometry import *
+from .gradients import *
+from .discriminative import *
+from .learning_loss import *
+from .vaal import *
+from .tavaal import *
+from .sraal import *
+from .aral import *
+from .dgaal import *
+from .adapters import *
+from .foreign import *
+from .statistics import *
+from .arms import *
+from .study import *
+from .compare import *
 from .explore import *
 
 # %% ../nbs/43_all.ipynb #929a9ff5

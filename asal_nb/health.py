@@ -8,27 +8,27 @@ Docs: https://asal-nb.github.io/asal-nb/health.html.md"""
 __all__ = ['dsc_health', 'code_health', 'grad_shares', 'h_gain', 'HealthWarning', 'DSaturated', 'CodeCollapsed',
            'NoAdversarialGradient', 'HNotLearned', 'alarms', 'health', 'ills', 'show_health']
 
-# %% ../nbs/16_health.ipynb #a22edaee
+# %% ../nbs/16_health.ipynb #ab19cf80
 import math, warnings
 import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor
 from .adversarial import auc, dsc_loss
-from .asking import seen_by_dsc, show_pools
+from .asking import show_pools
 from .gauss import kl
 from .training import ASALLearner
 from .url import log_p_x
 from .warmup import codes
 
-# %% ../nbs/16_health.ipynb #fd7530cc
+# %% ../nbs/16_health.ipynb #5e7a9fce
 @torch.no_grad()
 def dsc_health(learn:ASALLearner, # after a fit
               )->dict: # 'auc' in 0..1, 'spread' in logits, 'dsc' in nats
     "D's AUC between the pools, the spread of its logits over U, and Eq. (5) over both pools with hard targets (D20)."
-    d_L,d_U = [learn.dsc(seen_by_dsc(learn, o)[2]) for o in (learn.pool.idx_L, learn.pool.idx_U)]
+    d_L,d_U = [learn.scores(o) for o in (learn.pool.idx_L, learn.pool.idx_U)]
     return dict(auc=auc(d_L, d_U) if len(d_U) else .5, spread=d_U.std().item() if len(d_U)>1 else 0., dsc=dsc_loss(d_L, d_U).item())
 
-# %% ../nbs/16_health.ipynb #9e5390ce
+# %% ../nbs/16_health.ipynb #17f03f3b
 @torch.no_grad()
 def code_health(learn:ASALLearner, # after a fit
                 n=512,      # rows looked at, spread over the data set
@@ -36,8 +36,8 @@ def code_health(learn:ASALLearner, # after a fit
     "Active latent units, KL and reconstruction (log p(x), up to its constant), in nats an image: Eq. (1), (D3, D4)."
     net,data = learn.model.eval(),learn.data
     x = data.images(torch.linspace(0, len(data)-1, min(n, len(data)), device=data.x.device).long())
-    mu,logvar = net.enc(x)
-    rec = log_p_x(net.gen(mu), net.gen.target(x), learn.loss_func.likelihood)
+    out = net((x[:0], x))
+    mu,logvar,rec = out['mu'],out['logvar'],log_p_x(out['x_hat'], out['x'], learn.loss_func.likelihood)
     return dict(active=int((mu.var(0)>1e-2).sum()), kl=kl(mu, logvar).mean().item(), recon=rec.mean().item())
 
 # %% ../nbs/16_health.ipynb #af1c8207
@@ -68,7 +68,7 @@ def h_gain(learn:ASALLearner, # after a fit
     known = logp[logp!=0]
     return (known.mean() - math.log(chance)).item() if len(known) else 0.
 
-# %% ../nbs/16_health.ipynb #2e1bd15d
+# %% ../nbs/16_health.ipynb #13d33a8d
 class HealthWarning(UserWarning): "The game is ill; the subclasses say how."
 class DSaturated(HealthWarning): "D tells the pools apart almost perfectly: its loss is near zero."
 class CodeCollapsed(HealthWarning): "No latent unit varies from image to image."
@@ -88,6 +88,7 @@ def alarms(h:dict,      # from `health`
 def health(learn:ASALLearner, # after a fit; any other learner gives {}
           )->dict: # names to plain floats
     "All of the above on the learner's data and pool, with a warning for each alarm; fit for `ActiveLearning(watch=health)`."
+    learn = getattr(learn, 'sampler', learn)
     if not isinstance(learn, ASALLearner): return {}
     was,noise = learn.model.training,learn.dls.rng.get_state()
     h = dict(**dsc_health(learn), **code_health(learn), **grad_shares(learn), h_gain=h_gain(learn))
