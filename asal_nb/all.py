@@ -39,6 +39,7 @@ from .tavaal import *
 from .sraal import *
 from .aral import *
 from .dgaal import *
+from .conformance import *
 from .adapters import *
 from .foreign import *
 from .statistics import *
