@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor
 from .adversarial import dsc_loss, soft_targets
+from .callbacks import adamw
 from .core import check_count, one_of, rng, seeded
 from .networks import Discriminator, dsc_input
 from .sampler import ask_rows, diverse, query, tie_key
@@ -73,7 +74,7 @@ def fit_dsc(dsc,     # D, changed in place
             lr=2e-3, # rate
            ):
     "`n_steps` of Eq. (5) on codes that stand still, rows drawn with replacement by the generator `g`."
-    opt = torch.optim.AdamW(dsc.parameters(), lr, weight_decay=1e-2)
+    opt = adamw(dsc.parameters(), lr=lr, weight_decay=1e-2)
     for _ in range(n_steps):
         i,j = [torch.randint(len(o), (bs,), generator=g, device=o.device) for o in (z_L, z_U)]
         loss = dsc_loss(dsc(z_L[i]), dsc(z_U[j]), t_U[j])

@@ -61,11 +61,7 @@ class TwoPools(Rows):
 # %% ../nbs/08d_batches.ipynb #adea2377
 class OnePool(TwoPools):
     "A recipe for batches (x_L, y_L), for learning from labels alone."
-    def __init__(self, *args,        # as for `TwoPools`
-                 n_steps:int=None):  # batches per epoch; None: as many as `TwoPools` has
-        super().__init__(*args)
-        self.n_steps = n_steps or -(-super().__len__()//self.bs)
-    def __len__(self): return self.n_steps*self.bs
+    def __len__(self): return -(-super().__len__()//self.bs)*self.bs # whole batches
     def batch(self, i):
         "As many labelled rows as there are positions in `i`."
         self.i_L,self.i_U = self.draw_L(len(i)),self.idx_U[:0]
@@ -85,15 +81,22 @@ class RowsDL(DataLoader):
     def __init__(self, dataset:Rows=None, # the recipe
                  bs:int=64,               # rows per batch
                  shuffle:bool=False,      # another order in each pass?
+                 n_steps:int=None,        # batches per pass, over the rows again and again; None: each row once
                  **kw):                   # for fastai's `DataLoader`
         was = random.getstate()                             # fastai draws a seed here
         super().__init__(dataset, bs=bs, shuffle=shuffle, **{'indexed':True, **kw})
         random.setstate(was)
+        self.n_steps = n_steps
+    def __len__(self): return self.n_steps or super().__len__()
+    def new(self, *args, **kw): return super().new(*args, **{'n_steps':self.n_steps, **kw})
     def randomize(self): pass
     def order(self)->Tensor:
         "Positions in the order of the next pass, on the device."
         g = getattr(self.dataset, 'rng', None) or new_rng(0, 'shuffle')
-        return torch.randperm(self.n, generator=g, device=g.device) if self.shuffle else torch.arange(self.n)
+        def once(): return torch.randperm(self.n, generator=g, device=g.device) if self.shuffle else torch.arange(self.n)
+        if not self.n_steps: return once()
+        n = self.n_steps*self.bs
+        return torch.cat([once() for _ in range(-(-n//self.n))])[:n]
     def shuffle_fn(self, idxs): return self.order().tolist()
     def create_batches(self, samps):
         i = torch.as_tensor(samps if isinstance(samps, Tensor) else list(samps), dtype=torch.long)

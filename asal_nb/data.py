@@ -63,6 +63,7 @@ def dls_of(train:Rows,          # the recipe to train by
            bs:int,              # positions per batch
            rng,                 # the generator of all noise
            shuffle:bool=True,   # another order in each epoch?
+           n_steps:int=None,    # batches per epoch; None: each position once
           )->ASALDataLoaders:
     "Loaders that train by the recipe and validate on the test set, or else on the rows held for validation, or else on the labelled."
     x,y = data.x_test,data.y_test
@@ -70,7 +71,7 @@ def dls_of(train:Rows,          # the recipe to train by
         i = (torch.zeros(0).long() if not pool else pool.idx_V if len(pool.idx_V) else pool.idx_L).to(data.device)
         x,y = data.x.index_select(0, i),(pool.y.to(data.device)[i] if pool else i)
     valid = RowsDL(Rows(x, y, data.classes), bs=256)
-    return ASALDataLoaders(RowsDL(train, bs=bs, shuffle=shuffle), valid, device=data.device, data=data, pool=pool, rng=rng)
+    return ASALDataLoaders(RowsDL(train, bs, shuffle, n_steps), valid, device=data.device, data=data, pool=pool, rng=rng)
 
 # %% ../nbs/09_data.ipynb #4e5bc3de
 def asal_dls(data:ImageData,   # images
@@ -96,8 +97,8 @@ def supervised_dls(data:ImageData,    # images
                   )->ASALDataLoaders:
     "Batches (x_L, y_L), drawn with replacement."
     g = new_rng(seed, 'train', device=data.device)
-    train = OnePool(data, pool, check_count('bs', bs), g, augment, n_steps=None if n_steps is None else check_count('n_steps', n_steps))
-    return dls_of(train, data, pool, bs, g, shuffle=False)
+    train = OnePool(data, pool, check_count('bs', bs), g, augment)
+    return dls_of(train, data, pool, bs, g, shuffle=False, n_steps=None if n_steps is None else check_count('n_steps', n_steps))
 
 def warm_dls(data:ImageData, # images
              bs:int=128, # rows per batch

@@ -50,12 +50,15 @@ class Method:
 
 # %% ../nbs/15_loop.ipynb #cf820170
 def run_steps(learn,      # what to train
-              n_steps:int,# about how many steps
+              n_steps:int,# how many steps, give or take half of one an epoch
               seed,       # of what no generator of ours draws, such as dropout
              ):           # `learn`
-    "One-cycle training for `n_steps`, rounded to whole epochs, at least one."
-    n_epoch = max(1, round(n_steps/len(learn.dls.train)))
-    with seeded(seed, 'steps'): learn.fit_one_cycle(n_epoch, learn.lr, cbs=[NoValid()])
+    "One-cycle training for `n_steps`, in equal epochs of about one pass."
+    dl,n_epoch = learn.dls.train,max(1, round(n_steps/len(learn.dls.train)))
+    was,dl.n_steps = dl.n_steps,max(1, round(n_steps/n_epoch))
+    try:
+        with seeded(seed, 'steps'): learn.fit_one_cycle(n_epoch, learn.lr, cbs=[NoValid()])
+    finally: dl.n_steps = was
     return learn
 
 # %% ../nbs/15_loop.ipynb #d6119f07

@@ -23,7 +23,7 @@ from itertools import chain
 from contextlib import nullcontext
 from torch import Tensor, nn
 from .adversarial import dsc_loss, soft_targets, vae_adv_loss
-from .callbacks import PoolLearner
+from .callbacks import PoolLearner, adamw
 from .classifier import align, combine, log_p_y, propagate, pseudo
 from .core import no_unknown, one_of, seeded
 from .networks import ASALNet, TaskNet, asal_net, dsc_input
@@ -161,8 +161,8 @@ class TwoRates(OptimWrapper):
         params, # from `two_groups`
         lr,     # alpha1
         ratio,  # alpha2/alpha1
-        **kw):  # more for `AdamW`
-        super().__init__(params, opt=torch.optim.AdamW, lr=lr, **kw)
+        **kw):  # more for `adamw`
+        super().__init__(params, opt=adamw, lr=lr, **kw)
         self.ratio = ratio
     def set_hyper(self, k, v):
         if k=='lr' and np.ndim(v)==0 and not isinstance(v, slice): v = [v*self.ratio, v]
@@ -247,5 +247,5 @@ def supervised_learner(dls,      # from `supervised_dls`
     with seeded(seed, 'init'):
         net = asal_net(dls.data.x_shape, dls.data.n_classes, **{k: kw.pop(k) for k in NET if k in kw})
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
-    opt = partial(OptimWrapper, opt=partial(torch.optim.AdamW, weight_decay=weight_decay))
+    opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=weight_decay))
     return PoolLearner(dls, task, CodeLoss(), opt, lr=alpha, metrics=metrics, cbs=list(cbs), **kw)

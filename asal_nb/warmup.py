@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 from fastcore.foundation import L
 from functools import partial
 from torch import Tensor
-from .callbacks import NoValid, PoolLearner
+from .callbacks import NoValid, PoolLearner, adamw
 from .classifier import log_p_instance, log_p_y, rotate
 from .core import check_count, one_of, seeded
 from .data import warm_dls
@@ -186,7 +186,7 @@ def warm_learner(net:ASALNet,      # trained in place, but for D
     h = TARGETS[h_warm]() if one_of('h_warm', h_warm, [*TARGETS, None]) else Plain()
     lam1_w,n_x = lam1_w,net.gen.n_x
     loss = WarmLoss(h, 2/n_x if lam1_w is None else lam1_w, lam2_w, beta, beta_c, likelihood)
-    opt = partial(OptimWrapper, opt=partial(torch.optim.AdamW, weight_decay=0.))
+    opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
     players = lambda m: [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
     return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=alpha1_w, splitter=players,
                        cbs=[WarmViews(h), LossTerms('url','cls'), NoValid()] + list(kw.pop('cbs', [])), **kw)

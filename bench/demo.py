@@ -33,9 +33,13 @@ def run(names, seeds, b=(40, 140), n_jobs=2):
     "All seeds on `n_jobs` processes under a bar: arm -> n_labelled and accuracies, a row a seed."
     from asal_nb.core import bar
     from joblib import Parallel, delayed
-    jobs = Parallel(n_jobs, return_as='generator')(delayed(one_seed)(s, names, list(b)) for s in seeds)
-    res = list(bar(jobs, total=len(seeds)))
-    return {k: dict(n_labelled=[int(n) for n in res[0][k][0]], accuracy=[r[k][1] for r in res]) for k in names}
+    whole = len(seeds) // n_jobs * n_jobs  # the seeds left over are shared out arm by arm, so that no process idles
+    parts = [(s, names) for s in seeds[:whole]] + [(s, [k]) for s in seeds[whole:] for k in names]
+    jobs = Parallel(n_jobs, return_as='generator')(delayed(one_seed)(s, ks, list(b)) for s, ks in parts)
+    res = {}
+    for (s, _), o in zip(parts, bar(jobs, total=len(parts))): res.setdefault(s, {}).update(o)
+    n = [int(o) for o in res[seeds[0]][names[0]][0]]
+    return {k: dict(n_labelled=n, accuracy=[res[s][k][1] for s in seeds]) for k in names}
 
 
 def interval(acc):

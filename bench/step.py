@@ -1,0 +1,191 @@
+"""The training step against its naive form and against the processor's limit, 64 + 64 images of 28x28, in one process.
+
+The naive form is that of published loops: images opened and distorted one by one in a loader, each term of the loss
+encoding its batch again (L three times, U twice and once distorted), and both pools once more for D. Same networks,
+same equations: on the same batch both give the same loss, which is asserted before anything is timed."""
+from _measure import arguments, in_turns, keep, machine, matmul_peak, medians, ratio, table
+
+BS, PIXELS, ROWS = 64, 28, 6000
+
+
+def some_data():
+    "Smooth random images with labels: what is in them does not change how long a step takes"
+    import torch
+    import torch.nn.functional as F
+    from asal_nb.core import rng
+    from asal_nb.images import ImageData
+    g = rng(0, 'bench')
+    x = F.interpolate(torch.rand(ROWS, 1, 7, 7, generator=g), PIXELS, mode='bilinear')
+    x, y = (x*255).to(torch.uint8), torch.arange(ROWS) % 10
+    return ImageData.from_arrays(x, y, x[:500], y[:500], flip=True)
+
+
+def some_pool(data, n=500):
+    import torch
+    from asal_nb.pool import Pool
+    pool, rows = Pool(len(data), data.n_classes), torch.arange(n)
+    pool.label(rows, data.oracle(rows))
+    return pool
+
+
+def naive_loaders(data, pool):
+    "Batches for ever, labelled, unlabelled and distorted: each image is opened, distorted and converted by itself"
+    import torchvision.transforms.v2 as T
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset, RandomSampler
+    weak = [T.RandomCrop(PIXELS, padding=2, padding_mode='edge'), T.RandomHorizontalFlip()]
+    hard = [T.RandomAffine(7.5, scale=(.9, 1.1)), T.ColorJitter(.2, .2)]
+    end = [T.PILToTensor(), T.Lambda(lambda x: x.float()/255)]
+
+    class Opened(Dataset):
+        def __init__(self, rows, change): self.rows, self.change = rows, T.Compose(change)
+        def __len__(self): return len(self.rows)
+        def __getitem__(self, i):
+            r = int(self.rows[i])
+            return self.change(Image.fromarray(data.x[r, 0].numpy())), int(pool.y[r])
+
+    def forever(rows, change):
+        ds = Opened(rows, change)
+        while True: yield from DataLoader(ds, BS, sampler=RandomSampler(ds, True, 100*BS))
+    views = weak + end, weak + end, weak + hard + end + [T.RandomErasing(1., (.11, .11), (1, 1))]
+    return [forever(rows, v) for rows, v in zip((pool.idx_L, pool.idx_U, pool.idx_U), views)]
+
+
+def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
+    "Eq. (6), each term with encodings of its own"
+    from asal_nb.classifier import log_p_y, pseudo
+    from asal_nb.adversarial import vae_adv_loss
+    from asal_nb.gauss import reparam
+    from asal_nb.networks import dsc_input
+    from asal_nb.objective import vae_loss
+    from asal_nb.url import bound, log_p_x
+
+    def url(x):
+        mu, logvar = net.enc(x)
+        return bound(log_p_x(net.gen(reparam(mu, logvar, eps)), x), mu, logvar, .01)
+
+    def said(x, y):
+        mu, logvar = net.enc(x)
+        return bound(log_p_y(net.clf(reparam(mu, logvar, eps)), y), mu, logvar, 1e-3)
+
+    def seen(x):
+        mu = net.enc(x)[0]
+        return net.dsc(dsc_input(mu, net.clf(mu), net.condition))
+    h = pseudo(net(x_U).detach().softmax(-1), .95)
+    return vae_loss(url(x_L) + url(x_U), said(x_L, y_L), said(x_h, h), vae_adv_loss(seen(x_L), seen(x_U)), *lam)
+
+
+def naive_step(net, opts, batch, lam):
+    "E, G and C descend Eq. (6), then D descends Eq. (5) on codes made anew"
+    import torch
+    from asal_nb.adversarial import dsc_loss, soft_targets
+    from asal_nb.networks import dsc_input
+    x_L, y_L, x_U, x_h = batch
+    loss = naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn(BS, net.nz))
+    opts[0].zero_grad()
+    loss.backward()
+    opts[0].step()
+    with torch.no_grad():
+        mu_L, mu_U = net.enc(x_L)[0], net.enc(x_U)[0]
+        p_L, p_U = net.clf(mu_L), net.clf(mu_U)
+    d_L, d_U = [net.dsc(dsc_input(mu, p, net.condition)) for mu, p in ((mu_L, p_L), (mu_U, p_U))]
+    loss = dsc_loss(d_L, d_U, soft_targets(p_U.softmax(-1), 'margin'))
+    opts[1].zero_grad()
+    loss.backward()
+    opts[1].step()
+    return loss.item()
+
+
+def naive(data, pool):
+    "A function that makes `n` naive steps"
+    import torch
+    from asal_nb.core import seeded
+    from asal_nb.networks import asal_net
+    with seeded(0, 'naive'): net = asal_net(data.x_shape, data.n_classes, condition='mu+p')
+    lam, loaders = (2/net.gen.n_x, 1, 1, .1), naive_loaders(data, pool)
+    opts = [torch.optim.AdamW([p for k, p in net.named_parameters() if not k.startswith('dsc.')], 1e-2),
+            torch.optim.AdamW(net.dsc.parameters(), 5e-3)]
+
+    def steps(n):
+        for _ in range(n):
+            (x_L, y_L), (x_U, _), (x_h, _) = [next(o) for o in loaders]
+            naive_step(net, opts, (x_L, y_L, x_U, x_h), lam)
+    return steps
+
+
+def ours(data, pool, half=False, **kw):
+    "A function that makes `n` steps of the package's learner, and the learner"
+    from fastai.callback.core import Callback, CancelFitException
+    from asal_nb.callbacks import NoValid
+    from asal_nb.data import asal_dls
+    from asal_nb.training import asal_learner
+    learn = asal_learner(asal_dls(data, pool, BS, seed=0), **kw)
+    if half: learn.to_bf16()
+
+    class Stop(Callback):
+        order = 99  # after D's step
+        def __init__(self, n): self.left = n
+        def after_batch(self):
+            self.left -= 1
+            if not self.left: raise CancelFitException()
+    return lambda n: learn.fit(999, cbs=[NoValid(), Stop(n)]), learn
+
+
+def same_loss(data, pool):
+    "Both forms give the same loss on the same batch, without noise"
+    import torch
+    from asal_nb.classifier import log_p_y, pseudo
+    _, learn = ours(data, pool, h=None)
+    net, (x, y_L) = learn.model, learn.dls.train.one_batch()
+    x_L, x_U = x
+    out, zero = net((x_L, x_U, x_U, torch.zeros(3*BS, net.nz))), torch.zeros(BS, net.nz)
+    loss, logp = learn.loss_func, log_p_y(out['logits_z'][2*BS:], pseudo(out['logits'][BS:].softmax(-1), .95))
+    loss.h.log_p = lambda *_: (logp, out['mu'][2*BS:], out['logvar'][2*BS:])
+    a = loss.total(**loss.of(out, y_L))
+    b = naive_terms(net, x_L, y_L, x_U, x_U, (loss.lam1, loss.lam2, loss.lam3, loss.lam4), zero)
+    assert torch.allclose(a, b, rtol=1e-4), (a, b)
+
+
+def flops(step):
+    "Floating-point operations of the matrix products and convolutions of one step, forward and backward"
+    from torch.utils.flop_counter import FlopCounterMode
+    with FlopCounterMode(display=False) as f: step(1)
+    return f.get_total_flops()
+
+
+def conv_peak(repeats=9):
+    "Operations a second of a large 3x3 convolution: other kernels than the matrix product's, sometimes quicker ones"
+    import torch
+    import torch.nn.functional as F
+    x, w = torch.ones(64, 128, 16, 16), torch.ones(128, 128, 3, 3)
+    x, w = [o.contiguous(memory_format=torch.channels_last) for o in (x, w)]
+    with torch.no_grad(): t = in_turns(dict(conv=lambda: F.conv2d(x, w, padding=1)), repeats)
+    return 2*x.numel()*128*9/min(t['conv'])
+
+
+def main():
+    a = arguments(__doc__)
+    n, rounds = (2, 3) if a.quick else (10, 7)
+    data = some_data()
+    pool = some_pool(data)
+    same_loss(data, pool)
+    forms = dict(naive=naive(data, pool))
+    for half in (False, True):
+        for fresh in (True, False):
+            name = ('paper order' if fresh else 'codes reused') + ', bf16'*half
+            forms[name], _ = ours(data, pool, half, fresh=fresh)
+    work = {k: flops(f) for k, f in forms.items()}
+    s = in_turns({k: (lambda f=f: f(n)) for k, f in forms.items()}, rounds)
+    peaks = {'matrix product': matmul_peak(), 'matrix product, bf16': matmul_peak(dtype='bfloat16')}
+    peaks['3x3 convolution'] = conv_peak()
+    found = {k: dict(samples_s=round(2*BS*n/t), ratio=round(ratio(s, 'naive', k), 2), gflop=round(work[k]/1e9, 2),
+                     of_peak=round(work[k]*n/t/peaks['matrix product'], 2),
+                     of_conv_peak=round(work[k]*n/t/peaks['3x3 convolution'], 2)) for k, t in medians(s).items()}
+    heads = ['form', 'samples/s', 'ratio', 'GFLOP', 'of matmul peak', 'of conv peak']
+    print(table([[k, *o.values()] for k, o in found.items()], heads))
+    print('peaks, GFLOP/s:', ', '.join(f'{k} {v/1e9:.0f}' for k, v in peaks.items()))
+    keep('step', dict(forms=found, peaks={k: round(v/1e9) for k, v in peaks.items()}, rounds=rounds, steps=n,
+                      machine=machine('torchvision', 'fastai')), a.quick)
+
+
+if __name__ == '__main__': main()
