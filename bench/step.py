@@ -165,6 +165,7 @@ def conv_peak(repeats=9):
 
 def main():
     a = arguments(__doc__)
+    from asal_nb.callbacks import ChannelsLast
     n, rounds = (2, 3) if a.quick else (10, 7)
     data = some_data()
     pool = some_pool(data)
@@ -174,6 +175,7 @@ def main():
         for fresh in (True, False):
             name = ('paper order' if fresh else 'codes reused') + ', bf16'*half
             forms[name], _ = ours(data, pool, half, fresh=fresh)
+    forms['paper order, channels last'], _ = ours(data, pool, cbs=[ChannelsLast()])
     work = {k: flops(f) for k, f in forms.items()}
     s = in_turns({k: (lambda f=f: f(n)) for k, f in forms.items()}, rounds)
     peaks = {'matrix product': matmul_peak(), 'matrix product, bf16': matmul_peak(dtype='bfloat16')}
