@@ -73,7 +73,7 @@ def pitfalls(self:Study,
     runs = [r for o in (self,*others) for r in o.runs.values()]
     return pd.DataFrame(plan_pitfalls(runs) + training_pitfalls(runs), PITFALLS, ['covered','why'])
 
-# %% ../nbs/32a_page.ipynb #45be9e4b
+# %% ../nbs/32a_page.ipynb #febe6b87
 def picture(of,  # axes or a figure; closed afterwards
             alt, # what it shows, for those who cannot see it
            )->str:
@@ -98,7 +98,7 @@ body {{ color: var(--ink); background: var(--paper); font: 16px/1.5 system-ui, s
 h2 {{ margin-top: 2.5rem; border-bottom: 1px solid var(--line); }}
 img {{ max-width: 100%; height: auto; background: #fff; border-radius: 4px; padding: 4px; }}
 .wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .85rem; }} th, td {{ text-align: left; vertical-align: top; padding: .3rem .7rem; border-bottom: 1px solid var(--line); }}
+table {{ border-collapse: collapse; font-size: .85rem; }} th, td {{ text-align: left; min-width: 4.5rem; vertical-align: top; padding: .3rem .7rem; border-bottom: 1px solid var(--line); }}
 thead th {{ background: var(--soft); }}
 </style></head><body><main><h1>{title}</h1>
 {body}
@@ -112,10 +112,10 @@ def page(title, # of the page
     body = '\n'.join(f'<section><h2>{escape(h)}</h2><p>{escape(p)}</p>{o}</section>' for h,p,o in parts)
     return _PAGE.format(title=escape(title), body=body)
 
-# %% ../nbs/32a_page.ipynb #2a11bcfe
+# %% ../nbs/32a_page.ipynb #2959eca5
 def _numbers(study, reference, on, level):
     "The parts that a study alone gives, the table first."
-    note = f"Means over {len(study.seeds)} seeds with {level:.0%} intervals; differences are paired, their intervals and p corrected for several comparisons (Holm). 'not shown' means just that."
+    note = f"Columns are numbers of labelled rows: means over {len(study.seeds)} seeds with {level:.0%} intervals; differences are paired, their intervals and p corrected for several comparisons (Holm). 'not shown' means just that."
     against = study.references(reference)
     yield 'Accuracy',note,html_table(study.table(reference, on, level), 'accuracy')
     yield ('Learning curves','Random arms are dashed.',
@@ -125,7 +125,7 @@ def _numbers(study, reference, on, level):
     yield ('Penalty matrix','Share of budgets at which the arm of the line beats that of the column; uncorrected, so read it as a picture.',
            picture(study.penalty_matrix(level=level), 'Penalty matrix of all arms.'))
     need = study.labels_needed(level=level)
-    yield 'Labels needed',f'Labels at which the mean curve reaches {need.accuracy.iloc[0]:.3f}.',html_table(need[['said']], 'labels needed')
+    yield 'Labels needed',f'Labels at which the mean curve reaches {need.accuracy.iloc[0]:.3f}.',html_table(need[['said']].rename(columns={'said': 'labels'}), 'labels needed')
 
 def _choices(study, data):
     "The parts on what was asked, where that is known; contact sheets with the data."

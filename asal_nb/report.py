@@ -19,7 +19,7 @@ from .study import Study
 from .training import ASALLearner
 from .warmup import codes, show_codes
 
-# %% ../nbs/32_report.ipynb #d5c7ebaf
+# %% ../nbs/32_report.ipynb #bcd6b122
 @patch
 def show_differences(self:Study,
                      ax=None,        # axes
@@ -32,6 +32,7 @@ def show_differences(self:Study,
     if d.empty: raise ValueError('no arm has a random arm under its own training; name another reference, such as ' f'reference={self.arms[0]!r}')
     ax = show_verdicts([f'{a} - {o}' for a,o in d['against'].items()], d.to_dict('list'), ax)
     for y,(a,o) in enumerate(d['against'].items()): ax.plot(v[a] - v[o], [y]*len(self.seeds), '|', color='k', alpha=.6)
+    ax.set_ylim(len(d)-.5, -.5)
     ax.set_xlabel(f"difference in {'mean accuracy over the labels' if on=='area' else f'accuracy at {on} labels'}, {level:.0%} intervals")
     return ax
 
@@ -57,7 +58,7 @@ def data_of(self:Study,
     if d.fingerprint()!=was: raise ValueError(f"{d!r} with fingerprint {d.fingerprint()} is not what {arm!r} with seed {seed} was run on, {was}")
     return d
 
-# %% ../nbs/32_report.ipynb #3d9cb29c
+# %% ../nbs/32_report.ipynb #53b38e6d
 @patch
 def show_chosen(self:Study,
                 arm,       # its name
@@ -76,7 +77,7 @@ def show_chosen(self:Study,
         axs[r,0].set_ylabel(f'round {r}', fontsize=8)
         said = ['']*len(rows) if d.oracle.is_empty else [d.classes[o] for o in d.oracle(torch.tensor(rows)).tolist()]
         for ax,x,t in zip(axs[r], d.images(torch.tensor(rows, device=d.device)).cpu(), said):
-            ax.imshow(x.permute(1,2,0) if len(x)==3 else x.mean(0), cmap='gray', vmin=0, vmax=1)
+            ax.imshow(x.permute(1,2,0).numpy() if len(x)==3 else x.mean(0).numpy(), cmap='gray', vmin=0, vmax=1)
             ax.set_title(t, fontsize=7, pad=2)
     return fig
 
@@ -114,7 +115,7 @@ def show_overlaps(self:Study,
     ax.set(xlabel='arm', ylabel='arm', title='Jaccard overlap of the rows asked')
     return ax
 
-# %% ../nbs/32_report.ipynb #ce734bb6
+# %% ../nbs/32_report.ipynb #584a6f84
 @torch.no_grad()
 def dsc_entropy(learn:ASALLearner, # after a fit
                )->tuple: # (m,) entropies of C in nats, (m,) logits of D, Spearman's correlation
@@ -123,7 +124,7 @@ def dsc_entropy(learn:ASALLearner, # after a fit
     if len(rows)<3: raise ValueError(f"{len(rows)} rows are unlabelled; a rank correlation needs at least 3")
     _,logits,z = seen_by_dsc(learn, rows)
     u,d = entropy(logits.softmax(-1)).cpu(),learn.dsc(z).cpu()
-    return u,d,float(spearmanr(u, d).statistic)
+    return u,d,float(spearmanr(u.numpy(), d.numpy()).statistic)
 
 def show_entropy(learn,   # an `ASALLearner`, after a fit
                  ax=None, # axes
@@ -131,11 +132,11 @@ def show_entropy(learn,   # an `ASALLearner`, after a fit
     "D's logit against C's entropy, a dot an unlabelled row."
     u,d,rho = dsc_entropy(learn)
     ax = ax or plt.subplots(figsize=(4.5,3))[1]
-    ax.scatter(u, d, s=5, alpha=.5)
+    ax.scatter(u.numpy(), d.numpy(), s=5, alpha=.5)
     ax.set(xlabel="C's entropy, nats", ylabel="D's logit (small: asked first)", title=f'Spearman {rho:.2f}, {len(u)} unlabelled rows')
     return ax
 
-# %% ../nbs/32_report.ipynb #741bdfa4
+# %% ../nbs/32_report.ipynb #28cc9359
 def show_asked_map(learn,   # a learner with an `ASALNet` or a `TaskNet`
                    asked,   # dataset rows, such as learn.ask(20)
                    ax=None, # axes
@@ -144,7 +145,7 @@ def show_asked_map(learn,   # a learner with an `ASALNet` or a `TaskNet`
     mu,logits = codes(learn.model, learn.dls.data)
     s = show_codes(mu, logits.argmax(1).cpu(), ax, alpha=.5)
     at,ax = s.get_offsets(),s.axes
-    i_L,asked = learn.dls.pool.idx_L.cpu(),torch.as_tensor(asked).cpu()
+    i_L,asked = [torch.as_tensor(o).cpu().numpy() for o in (learn.dls.pool.idx_L, asked)]
     ax.scatter(*at[i_L].T, s=28, facecolors='none', edgecolors='k', label='labelled')
     ax.scatter(*at[asked].T, s=32, c='red', marker='x', label='asked')
     ax.legend(fontsize='small'); ax.set_title("codes, coloured by C's opinion", fontsize='medium')

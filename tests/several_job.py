@@ -40,20 +40,20 @@ def learners(data, pool):
 class Kept(Callback):
     "Keeps each training batch as the model gets it, its loss and D's, and whether validation saw every row."
     order, run_valid = 45, False
-    def before_fit(self): self.kept = {k: [] for k in ('x', 'y', 'rows', 'loss', 'dsc')}
+    def before_fit(self): self.log = {k: [] for k in ('x', 'y', 'rows', 'loss', 'dsc')}
     def after_batch(self):
         terms = getattr(self.loss_func, 'terms', {})
         for k, v in dict(x=self.xb[0], y=self.yb, rows=(self.dls.train.i_L, self.dls.train.i_U),
-                         loss=self.loss.item(), dsc=float(terms.get('dsc', 0))).items(): self.kept[k].append(v)
+                         loss=self.loss.item(), dsc=float(terms.get('dsc', 0))).items(): self.log[k].append(v)
 
 
 def run(name, learn):
     kept = Kept()
     with learn.distrib_ctx(sync_bn=False, cpu=True):
         learn.fit(N_EPOCH, cbs=kept)
+        values = [list(o) for o in learn.recorder.values]
         preds = learn.get_preds()[0]
-    return dict(**kept.kept, preds=preds, wrapped=type(learn.model).__name__,
-                values=[list(o) for o in learn.recorder.values], weights=learn.model.state_dict())
+    return dict(**kept.log, preds=preds, values=values, weights=learn.model.state_dict())
 
 
 if __name__ == '__main__':

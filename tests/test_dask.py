@@ -1,4 +1,4 @@
-"A study on a real Dask scheduler: two workers, one of them killed within a job; the table and the ledger of one process."
+"A study on a real Dask scheduler with two workers, one killed within a job: table and ledger as of one process."
 import os
 import signal
 import subprocess
@@ -7,11 +7,11 @@ import threading
 import time
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client
 from test_compare import NAP, Ends, TINY, PLAN, same, toy, whole  # noqa: F401 (a fixture)
 
-import asal_nb.compare as module
 from asal_nb.compare import compare
 from asal_nb.ledger import Ledger
 from asal_nb.loop import ASAL
@@ -34,7 +34,7 @@ def notes(path): return [tuple(o.split()) for o in path.read_text().splitlines()
 
 @pytest.fixture
 def cluster(tmp_path):
-    "A scheduler and two workers, of one thread and of two, each a process that nobody restarts: address, log of the jobs"
+    "A scheduler, and two workers of one thread and of two, which nobody restarts: a client, the log of the jobs"
     log, at = tmp_path/'log', tmp_path/'scheduler.json'
     env = os.environ | {NAP: '.2', LOG: str(log), 'PYTHONPATH': str(Path(__file__).parent), 'PYTHONWARNINGS': 'ignore'}
 
@@ -94,3 +94,9 @@ def test_a_worker_dies_and_the_study_ends_the_same(tmp_path, whole, cluster):  #
     assert begun[-1][1:] in [o[1:] for o in again], 'the killed worker was in no job'
     same(s, whole[0])
     assert taken(path) == taken(whole[1])
+
+
+def test_no_scheduler_is_a_sentence():
+    with dask.config.set({'distributed.comm.timeouts.connect': '.2s'}):
+        with pytest.raises(ValueError, match="no Dask scheduler answers at address='tcp://127.0.0.1:9'"):
+            compare(dict(ends=Ends(TINY)), toy, range(5), 'dask', **PLAN, quiet=True, address='tcp://127.0.0.1:9')
