@@ -56,6 +56,7 @@ def counted(learn # a round's learner
     parts = [net.enc,net.clf] if hasattr(net, 'enc') and hasattr(net, 'clf') else [net] if hasattr(net, 'parameters') else []
     return dict(updates=float(getattr(learn, 'train_iter', math.nan)), parameters=float(sum(p.numel() for o in parts for p in o.parameters())) if parts else math.nan)
 
+# %% ../nbs/31_compare.ipynb #9b220362
 _turn = Lock() # global generators serve one job at a time, and a Dask worker may have several threads
 
 @contextlib.contextmanager

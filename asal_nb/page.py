@@ -33,7 +33,7 @@ def _kind(how): # name of a training, without its numbers
 
 def _listed(o): return ', '.join(map(str, sorted(o)))
 
-# %% ../nbs/32a_page.ipynb #b8a614f4
+# %% ../nbs/32a_page.ipynb #1322398f
 def plan_pitfalls(runs # dicts of `seed` and `settings`, of one or several studies
                  )->list: # (is it covered, why) for each of the first three of `PITFALLS`
     "Data, starting budget and query size, as the plans of the runs have them (Lüth et al. 2023)."
@@ -48,6 +48,7 @@ def plan_pitfalls(runs # dicts of `seed` and `settings`, of one or several studi
             (len(sizes)>1, f'{len(sizes)} plans of queries are compared.' if len(sizes)>1 else
                            f'One plan of queries, {_listed(set(next(iter(sizes)))) or 0} rows each: large queries favour diverse choices.{grow}')]
 
+# %% ../nbs/32a_page.ipynb #b4277ca4
 def training_pitfalls(runs # dicts of `arm` and `settings`, of one or several studies
                      )->list: # (is it covered, why) for each of the last two of `PITFALLS`
     "Configuration and training, as the arms of the runs have them (Lüth et al. 2023)."
@@ -73,7 +74,7 @@ def pitfalls(self:Study,
     runs = [r for o in (self,*others) for r in o.runs.values()]
     return pd.DataFrame(plan_pitfalls(runs) + training_pitfalls(runs), PITFALLS, ['covered','why'])
 
-# %% ../nbs/32a_page.ipynb #febe6b87
+# %% ../nbs/32a_page.ipynb #66c50f66
 def picture(of,  # axes or a figure; closed afterwards
             alt, # what it shows, for those who cannot see it
            )->str:
@@ -89,6 +90,7 @@ def html_table(t,    # a `DataFrame`
     "A table that scrolls sideways by itself; all text is escaped."
     return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name)}">{t.to_html(border=0, justify="left")}</div>'
 
+# %% ../nbs/32a_page.ipynb #276fb913
 _PAGE = '''<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <link rel="icon" href="data:,"><style>

@@ -51,11 +51,6 @@ class Pseudo(Target):
         return log_p_y(out['logits_z'][n:], h),out['mu'][n:],out['logvar'][n:]
     def chance(self, n, n_classes): return 1/n_classes
 
-def _mean_of_all(t):
-    "The mean of `t` over processes, where there are several."
-    if num_distrib()>1: torch.distributed.all_reduce(t); t = t/num_distrib()
-    return t
-
 # %% ../nbs/12_training.ipynb #ccd35a29
 class Propagate(Pseudo):
     "h is what label propagation in the warm-up space says, predicted on the strong view."
@@ -101,6 +96,26 @@ class ASALLoss(CodeLoss):
         return dict(url=url, cls_L=cls_L, cls_U=cls_U, adv=vae_adv_loss(out['d'][L], out['d'][U]))
     def total(self, url, cls_L, cls_U, adv): return vae_loss(url, cls_L, cls_U, adv, self.lam1, self.lam2, self.lam3, self.lam4)
 
+# %% ../nbs/12_training.ipynb #9694a026
+def _mean_of_all(t):
+    "The mean of `t` over processes, where there are several."
+    if num_distrib()>1: torch.distributed.all_reduce(t); t = t/num_distrib()
+    return t
+
+def _mean_grads(ps):
+    "Averages gradients over processes, where there are several."
+    if num_distrib()<2: return
+    ps = [p for p in ps if p.grad is not None]
+    g = _mean_of_all(torch.cat([p.grad.flatten() for p in ps]))
+    for p,o in zip(ps, g.split([p.numel() for p in ps])): p.grad = o.view_as(p)
+
+def _ranked(p, relabel):
+    "`soft_targets` of this process's rows, ranked among those of all processes."
+    if num_distrib()<2 or relabel is None: return soft_targets(p, relabel)
+    ps = [torch.empty_like(p) for _ in range(num_distrib())]
+    torch.distributed.all_gather(ps, p.contiguous())
+    return soft_targets(torch.cat(ps), relabel).chunk(len(ps))[rank_distrib()]
+
 # %% ../nbs/12_training.ipynb #7e4b0ec9
 @torch.no_grad()
 def dsc_batch(net:ASALNet, # E, C and what D is shown
@@ -129,20 +144,6 @@ def dsc_step(dsc,  # D
     for p in opt.param_lists[0]: p.grad = None
     for p,g in zip(opt.param_lists[1], held): p.grad = g
     return loss.detach()
-
-def _mean_grads(ps):
-    "Averages gradients over processes, where there are several."
-    if num_distrib()<2: return
-    ps = [p for p in ps if p.grad is not None]
-    g = _mean_of_all(torch.cat([p.grad.flatten() for p in ps]))
-    for p,o in zip(ps, g.split([p.numel() for p in ps])): p.grad = o.view_as(p)
-
-def _ranked(p, relabel):
-    "`soft_targets` of this process's rows, ranked among those of all processes."
-    if num_distrib()<2 or relabel is None: return soft_targets(p, relabel)
-    ps = [torch.empty_like(p) for _ in range(num_distrib())]
-    torch.distributed.all_gather(ps, p.contiguous())
-    return soft_targets(torch.cat(ps), relabel).chunk(len(ps))[rank_distrib()]
 
 # %% ../nbs/12_training.ipynb #a4e2c06c
 class DscStep(Callback):

@@ -52,8 +52,9 @@ def run(name, learn):
     with learn.distrib_ctx(sync_bn=False, cpu=True):
         learn.fit(N_EPOCH, cbs=kept)
         values = [list(o) for o in learn.recorder.values]
+        weights = {k: v.clone() for k, v in learn.model.state_dict().items()}  # before `get_preds` makes them equal
         preds = learn.get_preds()[0]
-    return dict(**kept.log, preds=preds, values=values, weights=learn.model.state_dict())
+    return dict(**kept.log, preds=preds, values=values, weights=weights)
 
 
 if __name__ == '__main__':
