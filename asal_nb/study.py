@@ -187,7 +187,7 @@ def read_study(ledger,     # a `Ledger` or its path
     if not isinstance(ledger, Ledger):
         with Ledger(ledger, readonly=True) as led: return read_study(led, arms, seeds)
     runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))],
-                 asked=[ledger.asked(o['id'], r).tolist() for r in range(o['n_rounds'])], results=ledger.results(o['id']))
+                 asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None], results=ledger.results(o['id']))
             for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')]
             if a and s.lstrip('-').isdigit() and o['n_rounds']==len(o['settings']['plan'])
             and (arms is None or a in arms) and (seeds is None or int(s) in seeds)]

@@ -60,6 +60,7 @@ def killed_within_a_job(path, log):
     "Once three runs are over, kills whoever noted the last query, while it sleeps; its pid"
     until = time.monotonic() + 240
     while time.monotonic() < until:
+        time.sleep(.02)
         with Ledger(path) as led: over = len(led.runs())
         if over >= 3:
             n = len(notes(log))
