@@ -13,6 +13,7 @@ import pandas as pd
 from fastcore import imports
 from fastcore.basics import patch
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from threading import Lock
 from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, settings_diff
@@ -55,14 +56,18 @@ def counted(learn # a round's learner
     parts = [net.enc,net.clf] if hasattr(net, 'enc') and hasattr(net, 'clf') else [net] if hasattr(net, 'parameters') else []
     return dict(updates=float(getattr(learn, 'train_iter', math.nan)), parameters=float(sum(p.numel() for o in parts for p in o.parameters())) if parts else math.nan)
 
+# %% ../nbs/31_compare.ipynb #9b220362
+_turn = Lock() # global generators serve one job at a time, and a Dask worker may have several threads
+
 @contextlib.contextmanager
 def _alone():
-    "One thread, and nobody watching: no bars from within a job."
-    was = imports.IN_JUPYTER,imports.IN_COLAB
-    imports.IN_JUPYTER = imports.IN_COLAB = False
-    try:
-        with threads(1), contextlib.redirect_stdout(io.StringIO()): yield
-    finally: imports.IN_JUPYTER,imports.IN_COLAB = was
+    "One job of this process at a time, on one thread, and nobody watching: no bars from within it."
+    with _turn:
+        was = imports.IN_JUPYTER,imports.IN_COLAB
+        imports.IN_JUPYTER = imports.IN_COLAB = False
+        try:
+            with threads(1), contextlib.redirect_stdout(io.StringIO()): yield
+        finally: imports.IN_JUPYTER,imports.IN_COLAB = was
 
 def first_job(arm,  # an `Arm`
               seed, # of everything
@@ -136,6 +141,7 @@ def results_of(calls,   # from joblib's `delayed`
     try:
         with parallel_config(backend, n_jobs=n_jobs, **kw): run = Parallel(return_as='generator_unordered', batch_size=1)
     except ImportError as e: raise ValueError(f"backend='dask' needs another package: pip install 'asal-nb[dask]' ({e})") from None
+    except OSError as e: raise ValueError(f"no Dask scheduler answers at address={address!r} ({e})") from None
     return run(calls)
 
 def _work(left,   # from `jobs_of`

@@ -38,7 +38,7 @@ def _on_grid(results):
 class Study:
     "Finished runs, every arm under every seed: `.arms`, `.seeds`, `.n` (R,) labels, `.acc` (arms, seeds, R) accuracies."
     def __init__(self,
-        runs): # dicts: arm, seed, settings, first (its first rows), results (dicts of n_labelled, accuracy and more)
+        runs): # dicts: arm, seed, settings, first (its first rows), results (dicts of n_labelled, accuracy and more), maybe asked (rows of each round)
         self.runs = {(o['arm'],o['seed']): o for o in runs}
         self.arms,self.seeds = list(dict.fromkeys(o['arm'] for o in runs)),sorted({o['seed'] for o in runs})
         if not runs: raise ValueError("a study needs at least one finished run")
@@ -186,7 +186,8 @@ def read_study(ledger,     # a `Ledger` or its path
     "The study whose runs a ledger holds under the names arm/seed."
     if not isinstance(ledger, Ledger):
         with Ledger(ledger, readonly=True) as led: return read_study(led, arms, seeds)
-    runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']))
+    runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))],
+                 asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None], results=ledger.results(o['id']))
             for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')]
             if a and s.lstrip('-').isdigit() and o['n_rounds']==len(o['settings']['plan'])
             and (arms is None or a in arms) and (seeds is None or int(s) in seeds)]

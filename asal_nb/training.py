@@ -13,9 +13,9 @@ import math, numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.callback.hook import *
 from fastai.callback.schedule import *
-from fastai.distributed import num_distrib
 from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import num_distrib, rank_distrib
 from fastcore.basics import store_attr
 from fastcore.meta import delegates
 from functools import partial
@@ -44,7 +44,7 @@ class Pseudo(Target):
         "C's aligned probabilities for U, without gradient."
         p = out['logits'].detach()[n_L:].float().softmax(-1)
         if self.p_mean is None: self.p_mean = p.new_full(p.shape[1:], 1/p.shape[1])
-        if len(p): self.p_mean = torch.lerp(p.mean(0), self.p_mean, self.momentum)
+        if len(p): self.p_mean = torch.lerp(_mean_of_all(p.mean(0)), self.p_mean, self.momentum)
         return align(p, self.p_mean, torch.full_like(self.p_mean, 1/p.shape[1]))
     def log_p(self, out, t, n_L):
         n,h = len(out['d']),pseudo(self.p(out, t, n_L), self.tau)
@@ -96,6 +96,26 @@ class ASALLoss(CodeLoss):
         return dict(url=url, cls_L=cls_L, cls_U=cls_U, adv=vae_adv_loss(out['d'][L], out['d'][U]))
     def total(self, url, cls_L, cls_U, adv): return vae_loss(url, cls_L, cls_U, adv, self.lam1, self.lam2, self.lam3, self.lam4)
 
+# %% ../nbs/12_training.ipynb #9694a026
+def _mean_of_all(t):
+    "The mean of `t` over processes, where there are several."
+    if num_distrib()>1: torch.distributed.all_reduce(t); t = t/num_distrib()
+    return t
+
+def _mean_grads(ps):
+    "Averages gradients over processes, where there are several."
+    if num_distrib()<2: return
+    ps = [p for p in ps if p.grad is not None]
+    g = _mean_of_all(torch.cat([p.grad.flatten() for p in ps]))
+    for p,o in zip(ps, g.split([p.numel() for p in ps])): p.grad = o.view_as(p)
+
+def _ranked(p, relabel):
+    "`soft_targets` of this process's rows, ranked among those of all processes."
+    if num_distrib()<2 or relabel is None: return soft_targets(p, relabel)
+    ps = [torch.empty_like(p) for _ in range(num_distrib())]
+    torch.distributed.all_gather(ps, p.contiguous())
+    return soft_targets(torch.cat(ps), relabel).chunk(len(ps))[rank_distrib()]
+
 # %% ../nbs/12_training.ipynb #7e4b0ec9
 @torch.no_grad()
 def dsc_batch(net:ASALNet, # E, C and what D is shown
@@ -106,7 +126,7 @@ def dsc_batch(net:ASALNet, # E, C and what D is shown
     "D's inputs and targets on fresh codes: Algorithm 1, lines 11-12, (D11, D12, D18)."
     mu = net.enc(torch.cat([x_L, x_U]))[0].float()
     logits = net.clf(mu).float()
-    return dsc_input(mu, logits, net.condition),soft_targets(logits[len(x_L):].softmax(-1), relabel)
+    return dsc_input(mu, logits, net.condition),_ranked(logits[len(x_L):].softmax(-1), relabel)
 
 def dsc_step(dsc,  # D
              opt,  # whose first group is D's parameters
@@ -125,11 +145,6 @@ def dsc_step(dsc,  # D
     for p,g in zip(opt.param_lists[1], held): p.grad = g
     return loss.detach()
 
-def _mean_grads(ps):
-    "Averages gradients over processes, where there are several."
-    if num_distrib()>1:
-        for p in ps: torch.distributed.all_reduce(p.grad); p.grad /= num_distrib()
-
 # %% ../nbs/12_training.ipynb #a4e2c06c
 class DscStep(Callback):
     "D's move after each of E's: Algorithm 1, lines 10-13. `fresh=False` reuses the codes of E's pass (D12)."
@@ -147,7 +162,7 @@ class DscStep(Callback):
         self.learn.loss_func.terms['dsc'] = dsc_step(net.dsc, self.opt, z, t_U)
     def reused(self, net, n):
         mu,logits = [self.pred[k].detach() for k in ('mu','logits')]
-        return dsc_input(mu[:len(logits)], logits, net.condition),soft_targets(logits[n:].softmax(-1), self.relabel)
+        return dsc_input(mu[:len(logits)], logits, net.condition),_ranked(logits[n:].softmax(-1), self.relabel)
 
 # %% ../nbs/12_training.ipynb #6a52de11
 def two_groups(net # an `ASALNet`
