@@ -46,6 +46,8 @@ from .statistics import *
 from .arms import *
 from .study import *
 from .compare import *
+from .report import *
+from .page import *
 from .explore import *
 
 # %% ../nbs/43_all.ipynb #929a9ff5

@@ -37,13 +37,14 @@ class ShareDL(RowsDL):
     def __init__(self, dl): # a `RowsDL`
         super().__init__(dl.dataset, dl.bs, dl.shuffle, drop_last=dl.drop_last, device=dl.device)
         self.n_procs = 1 if type(dl.dataset) is Rows else max(1, num_distrib())
+        self.n_steps = dl.n_steps and dl.n_steps*self.n_procs
     def order(self):
         i = super().order()
         if self.n_procs==1: return i
         if self.shuffle: torch.distributed.broadcast(i, 0)
         return share(i, self.bs, rank_distrib(), self.n_procs)
     def __len__(self):
-        n = -(-self.n//self.n_procs)
+        n = -(-(self.n_steps*self.bs if self.n_steps else self.n)//self.n_procs)
         return n//self.bs if self.drop_last else -(-n//self.bs)
     def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather and self.n_procs>1)
 
