@@ -1,0 +1,152 @@
+"What the benchmarks share: medians taken in turns, peak memory in a fresh process, the machine and its limits."
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CHILD = ('import json, sys; sys.path.insert(0, {here!r}); from _measure import peak; '
+         'call = json.loads(sys.argv[1]); module = __import__(call["module"]); '
+         'print(json.dumps(peak(getattr(module, call["f"]), call["kw"])))')
+
+
+def arguments(doc, threads=1, **kw):
+    "The command line of a benchmark: --quick, --threads, which are set, and switches of its own"
+    a = argparse.ArgumentParser(description=doc)
+    a.add_argument('--quick', action='store_true', help='small sizes and few repeats, nothing is written')
+    a.add_argument('--threads', type=int, default=threads, help='of torch, BLAS and OpenMP')
+    for k, v in kw.items(): a.add_argument('--' + k.replace('_', '-'), type=type(v), default=v)
+    a = a.parse_args()
+    use_threads(a.threads)
+    return a
+
+
+def use_threads(n):
+    "This process and those it starts use `n` threads from here on"
+    import torch
+    from threadpoolctl import threadpool_limits
+    os.environ['OMP_NUM_THREADS'] = str(n)
+    torch.set_num_threads(n)
+    threadpool_limits(n)
+
+
+def in_turns(calls, n=5, warm=1, wait=lambda: None):
+    "Wall seconds of each of `calls` (name -> function), `n` of each, taken in turns after `warm` that do not count"
+    seconds = {k: [] for k in calls}
+    for i in range(n + warm):
+        for k, f in calls.items():
+            wait()
+            t = time.perf_counter()
+            f()
+            wait()
+            seconds[k] += [time.perf_counter() - t][:i >= warm]
+    return seconds
+
+
+def medians(seconds): return {k: statistics.median(v) for k, v in seconds.items()}
+
+
+def ratio(seconds, a, b):
+    "How many times as long as b a takes: the median over rounds, so that a neighbour that slows a round slows both"
+    return statistics.median(x/y for x, y in zip(seconds[a], seconds[b]))
+
+
+def exponent(sizes, seconds):
+    "The slope of log seconds over log sizes: 1 is linear"
+    import numpy as np
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def rss(kind='VmHWM'):
+    "MiB this process holds now ('VmRSS') or held at most ('VmHWM'); without /proc the most it ever held"
+    try: return int(Path('/proc/self/status').read_text().split(kind + ':')[1].split()[0])/1024
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform == 'darwin' else 2**10)
+
+
+def peak(prepare, kw):
+    "Seconds and memory of the function that `prepare(**kw)` returns: MiB at most, and above what was held before"
+    f = prepare(**kw)
+    try: Path('/proc/self/clear_refs').write_text('5')       # the mark of the most held starts anew
+    except OSError: pass
+    before, t = rss('VmRSS'), time.perf_counter()
+    out = f()
+    seconds = time.perf_counter() - t
+    return dict(seconds=seconds, peak=round(rss()), above=round(rss() - before), out=out if is_plain(out) else None)
+
+
+def is_plain(o): return isinstance(o, (int, float, str, list, dict, type(None)))
+
+
+def in_child(module, f, timeout=None, **kw):
+    """`peak` of the function `f` of the benchmark `module` in a process of its own, which imports nothing but that;
+    None if it ran out of time, a dict with `error` if it failed"""
+    call = json.dumps(dict(module=module, f=f, kw=kw))
+    command = [sys.executable, '-c', CHILD.format(here=str(HERE)), call]
+    try: run = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired: return None
+    if run.returncode: return dict(error=(run.stderr.strip().splitlines() or [f'exit code {run.returncode}'])[-1])
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def bandwidth(mib=512, n=5):
+    "Bytes a second at which this process reads a float32 matrix too large for the caches: the better of two ways"
+    import torch
+    x, v = torch.ones(mib*2**20//256, 64), torch.ones(64)
+    mid = medians(in_turns(dict(sum=lambda: x.sum(), product=lambda: x @ v), n))
+    return x.numel()*4/min(mid.values())
+
+
+def matmul_peak(n=2048, repeats=5, dtype='float32', device='cpu'):
+    "Floating-point operations a second of one n by n matrix product, the largest of `repeats`"
+    import torch
+    a = torch.ones(n, n, dtype=getattr(torch, dtype), device=device)
+    wait = torch.cuda.synchronize if 'cuda' in device else lambda: None
+    return 2*n**3/min(in_turns(dict(product=lambda: a @ a), repeats, wait=wait)['product'])
+
+
+def processor():
+    "The processor's name"
+    try: return Path('/proc/cpuinfo').read_text().split('model name')[1].split(':')[1].splitlines()[0].strip()
+    except (OSError, IndexError): return platform.processor() or platform.machine()
+
+
+def versions(*names):
+    "Versions of packages, without those that are not installed"
+    out = {}
+    for k in names:
+        try: out[k] = version(k)
+        except PackageNotFoundError: pass
+    return out
+
+
+def machine(*packages):
+    "What a result depends on: processor, cores, threads, versions of Python, torch and `packages`"
+    import torch
+    found = dict(processor=processor(), cores=os.cpu_count(), threads=torch.get_num_threads(),
+                 python=platform.python_version(), **versions('torch', 'numpy', *packages))
+    if torch.cuda.is_available(): found['gpu'] = torch.cuda.get_device_name()
+    return found
+
+
+def table(rows, heads=None):
+    "Rows of strings and numbers as lines with aligned columns, the first one to the left"
+    def word(o): return '' if o is None else f'{o:.3g}' if isinstance(o, float) else str(o)
+    rows = [[word(o) for o in r] for r in ([heads] if heads else []) + list(rows)]
+    wide = [max(map(len, c)) for c in zip(*rows)]
+    return '\n'.join('  '.join(o.rjust(w) if i else o.ljust(w) for i, (o, w) in enumerate(zip(r, wide))) for r in rows)
+
+
+def keep(name, found, quick=False):
+    "Write what was found to bench/results/name.json, unless it was a quick look"
+    if quick: return
+    out = HERE/'results'/f'{name}.json'
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + '\n')
