@@ -68,7 +68,7 @@ def kmeans(z:Tensor,            # (n,nz) codes
     if weights is not None: check_tensor('weights', weights, 'n', n=n); w = weights.detach().cpu().numpy()
     order = in_order(x if w is None else np.c_[w, x])
     algo = KMeans if n*b <= 1e7 else MiniBatchKMeans
-    kw = dict(n_init=10 if n*b <= 1e5 else 1) if algo is KMeans else dict(n_init=3, batch_size=4096)
+    kw = dict(n_init=10 if n*b <= 1e5 else 1) if algo is KMeans else dict(n_init=3, batch_size=4096, compute_labels=False)
     with threads(1), warnings.catch_warnings():
         warnings.simplefilter('ignore')     # fewer different codes than centres
         km = algo(int(b), random_state=seed_of(seed, 'kmeans') % 2**32, **kw)
