@@ -4,7 +4,7 @@ import time
 import _measure as m
 
 SIZES, BUDGETS, NZ = (10_000, 100_000, 1_000_000), (100, 1_000), 64
-RULES = ('core-set', 'core-set, plane', 'k-means', 'diverse', 'TypiClust', 'ProbCover', 'BADGE', 'margin')
+RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'TypiClust', 'BADGE', 'k-means', 'ProbCover')
 QUADRATIC = {'TypiClust': 'exact and quadratic to 60,000 rows, on 60,000 above',
              'ProbCover': 'exact and quadratic to 60,000 rows, on 60,000 above'}
 
@@ -33,26 +33,17 @@ def ask(rule, b, n):
     return lambda: badge(z, p, rows, b)
 
 
-def grow(rule, b, sizes):
-    "In a child: time and memory at each size, smallest first, and the bandwidth before and after"
-    def reads(): return m.bandwidth(256, clock=time.process_time)
-    def go():
-        ask(rule, 10, 2_000)()                                       # imports, and what libraries do the first time
-        speed, found = [reads()], [m.peak(ask, dict(rule=rule, b=b, n=n)) for n in sizes]
-        return dict(found=found, bandwidth=sum(speed + [reads()])/2)
-    return go
-
-
 def measure(rule, b, sizes):
-    "Seconds and MiB at each size, the exponent of either, and for core-set the ratio to b readings of the codes"
-    out = m.in_child('growth', 'grow', rule=rule, b=b, sizes=sizes)
-    if 'error' in out: return dict(rule=rule, b=b, error=out['error'])
-    seconds, above = [[o[k] for o in out['out']['found']] for k in ('seconds', 'above')]
-    found = dict(rule=rule, b=b, sizes=sizes, seconds=seconds, above=above,
-                 peak=[o['peak'] for o in out['out']['found']], exponent=m.exponent(sizes, seconds))
+    "Seconds and MiB at each size, each in a fork, the exponent, and for core-set the ratio to b readings of the codes"
+    def reads(): return m.bandwidth(256, clock=time.process_time)
+    speed, out = reads(), [m.forked(ask, rule=rule, b=b, n=n) for n in sizes]
+    if bad := [o for o in out if 'error' in o]: return dict(rule=rule, b=b, **bad[0])
+    seconds, peak, above = [[o[k] for o in out] for k in ('seconds', 'peak', 'above')]
+    found = dict(rule=rule, b=b, sizes=sizes, seconds=seconds, peak=peak, above=above)
+    found['exponent'] = m.exponent(sizes, seconds)
     if rule in QUADRATIC: found['note'] = QUADRATIC[rule]
     if 'core-set' in rule:
-        found['bandwidth'] = out['out']['bandwidth']
+        found['bandwidth'] = (speed + reads())/2
         found['per reading'] = [s/(b*n*NZ*4/found['bandwidth']) for s, n in zip(seconds, sizes)]
     return found
 
@@ -60,6 +51,7 @@ def measure(rule, b, sizes):
 def main():
     a = m.arguments(__doc__)
     sizes, found = ([2_000, 10_000, 50_000] if a.quick else list(SIZES)), []
+    for rule in RULES: ask(rule, 10, 2_000)()                            # imports, before the first fork
     for rule in RULES:
         for b in BUDGETS[:1] if a.quick else BUDGETS:
             found.append(measure(rule, b, sizes))
