@@ -1,5 +1,6 @@
 """Each way of asking beside scikit-activeml's, on the same features: time in turns on one thread, peak memory each in a
 fork of its own."""
+import itertools
 import time
 import _measure as m
 
@@ -18,8 +19,8 @@ def features(n, seed=0):
     return z, (z @ centre.T/8 + torch.randn(n, C, generator=g)).softmax(1)
 
 
-def ours(rule, n, seed=0):
-    "The rule as our method of that name runs it"
+def ours(rule, n):
+    "The rule as our method of that name runs it, a function of the seed"
     import torch
     from functools import partial
     from asal_nb.adversarial import entropy, margin
@@ -29,16 +30,16 @@ def ours(rule, n, seed=0):
     from asal_nb.sampler import ask_rows
     z, p = features(n)
     rows, U = torch.arange(n), torch.arange(L, n)
-    plain = {'core-set': kcenter, 'TypiClust': partial(typiclust, seed=seed),
-             'ProbCover': partial(probcover, seed=seed)}
-    if rule in plain: return lambda: keyed(plain[rule], z, rows, rows[:L], B, seed).tolist()
-    if rule == 'BADGE': return lambda: badge(z[L:], p[L:], U, B, seed).tolist()
+    if rule == 'core-set': return lambda seed=0: keyed(kcenter, z, rows, rows[:L], B, seed).tolist()
+    how = {'TypiClust': typiclust, 'ProbCover': probcover}.get(rule)
+    if how: return lambda seed=0: keyed(partial(how, seed=seed), z, rows, rows[:L], B, seed).tolist()
+    if rule == 'BADGE': return lambda seed=0: badge(z[L:], p[L:], U, B, seed).tolist()
     score = {'margin': margin, 'entropy': lambda p: -entropy(p)}[rule]
-    return lambda: ask_rows(score(p[L:]), U, B, seed).tolist()
+    return lambda seed=0: ask_rows(score(p[L:]), U, B, seed).tolist()
 
 
-def theirs(rule, n, seed=0):
-    "scikit-activeml's, with C's probabilities from the same table"
+def theirs(rule, n):
+    "scikit-activeml's, with C's probabilities from the same table, a function of the seed"
     import warnings
     import numpy as np
     from skactiveml import pool
@@ -57,10 +58,20 @@ def theirs(rule, n, seed=0):
     y = np.where(np.arange(n) < L, np.arange(n) % C, np.nan)
     plain = {'core-set': pool.CoreSet, 'TypiClust': pool.TypiClust, 'ProbCover': pool.ProbCover}
     kw = dict(n_classes=C) if rule == 'ProbCover' else {}
-    if rule in plain: return lambda: plain[rule](random_state=seed, **kw).query(z, y, batch_size=B).tolist()
+    if rule in plain:
+        return lambda seed=0: plain[rule](random_state=seed, **kw).query(z, y, batch_size=B).tolist()
     method = dict(margin='margin_sampling', entropy='entropy').get(rule)
-    how = pool.UncertaintySampling(method, random_state=seed) if method else pool.Badge(random_state=seed)
-    return lambda: [int(i) for i in how.query(z, y, clf, fit_clf=False, batch_size=B)]
+
+    def query(seed=0):
+        how = pool.UncertaintySampling(method, random_state=seed) if method else pool.Badge(random_state=seed)
+        return [int(i) for i in how.query(z, y, clf, fit_clf=False, batch_size=B)]
+    return query
+
+
+def by_seed(f):
+    "f with the next seed at each call, as k-means takes longer from some starts than from others"
+    seeds = itertools.count()
+    return lambda: f(next(seeds))
 
 
 def compare(rule, n, repeats):
@@ -70,7 +81,8 @@ def compare(rule, n, repeats):
     memory = {k: m.forked(f, rule=rule, n=n) for k, f in sides.items()}
     s = {k: [v['seconds']] for k, v in memory.items()}               # once will do where theirs takes half a minute
     if rule != 'ProbCover' or n < 10_000:
-        s = m.in_turns({k: f(rule, n) for k, f in sides.items()}, repeats, clock=time.process_time)
+        calls = {k: by_seed(f(rule, n)) for k, f in sides.items()}
+        s = m.in_turns(calls, repeats, clock=time.process_time)
     found = dict(rule=rule, n=n, seconds=m.medians(s), repeats=len(s['ours']),
                  ratio=m.ratio(s, 'theirs', 'ours') if fits else None,
                  peak={k: v['peak'] for k, v in memory.items()}, above={k: v['above'] for k, v in memory.items()})
