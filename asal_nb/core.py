@@ -107,7 +107,7 @@ def check_tensor(name:str,   # what the reader called it
         raise ValueError(f"{name} has shape {tuple(x.shape)}, but must be ({', '.join(shape.split())}){' with '+known if known else ''}")
     if like=='float' and not x.is_floating_point() or like=='int' and (x.is_floating_point() or x.dtype==torch.bool):
         raise ValueError(f"{name} is {x.dtype}, but must be {'floating-point' if like=='float' else 'whole numbers'}")
-    if finite and x.is_floating_point() and not x.isfinite().all(): raise ValueError(f"{name} holds nan or infinity")
+    if finite and not all(o.isfinite().all() for o in x.split(2**14)): raise ValueError(f"{name} holds nan or infinity")
     return sizes
 
 # %% ../nbs/00_core.ipynb #b32ef1e1

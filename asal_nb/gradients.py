@@ -27,11 +27,12 @@ def residual(p:Tensor, # (n,c) probabilities
 def grad_gap(h:Tensor, # (n,k) features
              u:Tensor, # (n,c) residuals
              i,        # a position
+             size:Tensor=None, # (n,) squared lengths of the embeddings; None: computed here
             )->Tensor: # (n,), clipped at 0
     "Squared distances of all gradient embeddings to that of row i, from n-vectors only: BADGE."
     n = check_tensor('h', h, 'n k', 'float')['n']; check_tensor('u', u, 'n c', 'float', n=n)
-    size = u.square().sum(1)*h.square().sum(1)
-    return (size + size[i] - 2*(u @ u[i])*(h @ h[i])).clamp_min(0)
+    if size is None: size = u.square().sum(1)*h.square().sum(1)
+    return torch.addcmul(size + size[i], u @ u[i], h @ h[i], value=-2).clamp_min_(0)
 
 # %% ../nbs/21a_gradients.ipynb #b8f015bd
 def badge(h:Tensor,    # (n,k) features of the unlabelled rows
@@ -43,16 +44,16 @@ def badge(h:Tensor,    # (n,k) features of the unlabelled rows
     "k-means++ on gradient embeddings, started at the longest, in memory of n-vectors: BADGE."
     n = check_tensor('h', h, 'n k', 'float', finite=True)['n']
     check_count('budget b', b, hi=n, of='the unlabelled rows')
-    k,draw = tie_key(rows, seed).argsort(),rng(seed, 'badge', device=h.device)
+    k,draw = tie_key(rows, seed).argsort(),rng(seed, 'badge')
     h,u,out = h[k],residual(p)[k],[]
-    gap = u.square().sum(1)*h.square().sum(1)
-    i = gap.argmax()
-    gap = torch.full_like(gap, torch.inf)
+    size = u.square().sum(1)*h.square().sum(1)
+    i,near = size.argmax(),torch.full_like(size, torch.inf)
     while len(out) < b:
         out.append(i.item())
-        gap = gap.minimum(grad_gap(h, u, i)); gap[out] = 0
-        if not gap.any(): break
-        i = torch.multinomial(gap, 1, generator=draw)[0]
+        near = near.minimum(grad_gap(h, u, out[-1], size)); near[out[-1]] = 0
+        total = near.cumsum(0, dtype=torch.float32 if h.device.type == 'mps' else torch.float64)
+        if not total[-1] > 0: break
+        i = torch.searchsorted(total, total[-1:]*(1 - torch.rand(1, generator=draw, dtype=torch.float64)).to(total))[0]
     rest = torch.ones(n, dtype=torch.bool, device=h.device); rest[out] = False
     return rows[k[torch.cat([torch.tensor(out, device=h.device), rest.nonzero()[:b-len(out),0]])]]
 

@@ -36,16 +36,17 @@ def use_threads(n):
     threadpool_limits(n)
 
 
-def in_turns(calls, n=5, warm=1, wait=lambda: None):
-    "Wall seconds of each of `calls` (name -> function), `n` of each, taken in turns after `warm` that do not count"
+def in_turns(calls, n=5, warm=1, wait=lambda: None, clock=time.perf_counter):
+    """Seconds of each of `calls` (name -> function), `n` of each, taken in turns after `warm` that do not count.
+    With one thread `time.process_time` is a clock that stands still while neighbours have the core"""
     seconds = {k: [] for k in calls}
     for i in range(n + warm):
         for k, f in calls.items():
             wait()
-            t = time.perf_counter()
+            t = clock()
             f()
             wait()
-            seconds[k] += [time.perf_counter() - t][:i >= warm]
+            seconds[k] += [clock() - t][:i >= warm]
     return seconds
 
 
@@ -72,13 +73,13 @@ def rss(kind='VmHWM'):
 
 
 def peak(prepare, kw):
-    "Seconds and memory of the function that `prepare(**kw)` returns: MiB at most, and above what was held before"
+    "Processor seconds and memory of the function that `prepare(**kw)` returns: MiB at most, and above what was held"
     f = prepare(**kw)
     try: Path('/proc/self/clear_refs').write_text('5')       # the mark of the most held starts anew
     except OSError: pass
-    before, t = rss('VmRSS'), time.perf_counter()
+    before, t = rss('VmRSS'), time.process_time()
     out = f()
-    seconds = time.perf_counter() - t
+    seconds = time.process_time() - t
     return dict(seconds=seconds, peak=round(rss()), above=round(rss() - before), out=out if is_plain(out) else None)
 
 
@@ -96,11 +97,27 @@ def in_child(module, f, timeout=None, **kw):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def bandwidth(mib=512, n=5):
+def forked(prepare, **kw):
+    "`peak` in a fork of this process, which has imported everything already; where there is fork, and with one thread"
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        found = dict(error='killed')
+        try: found = peak(prepare, kw)
+        except BaseException as e: found = dict(error=f'{type(e).__name__}: {e}')
+        finally:
+            with os.fdopen(write, 'w') as f: json.dump(found, f)
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as f: said = f.read()
+    os.waitpid(child, 0)
+    return json.loads(said) if said else dict(error='killed')
+
+
+def bandwidth(mib=512, n=5, clock=time.perf_counter):
     "Bytes a second at which this process reads a float32 matrix too large for the caches: the better of two ways"
     import torch
     x, v = torch.ones(mib*2**20//256, 64), torch.ones(64)
-    mid = medians(in_turns(dict(sum=lambda: x.sum(), product=lambda: x @ v), n))
+    mid = medians(in_turns(dict(sum=lambda: x.sum(), product=lambda: x @ v), n, clock=clock))
     return x.numel()*4/min(mid.values())
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from asal_nb.coldstart import first_rows, kcenter, probcover, purity_radius, typicality, typiclust
+from asal_nb.sampler import tie_key
 
 HOWS = ['random', 'kmeans', 'kcenter', 'typiclust', 'probcover']
 
@@ -48,6 +49,23 @@ def test_kcenter_radius_never_grows(n, seed):
     for k in range(1, n): assert abs(d[i[:k]].min(0)[i[k]] - radius[k - 1]) < 1e-9
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1100, 3000), st.integers(0, 40), st.integers(0, 99),
+       st.sampled_from(['float', 'ties', 'line', 'far', 'copies']))
+def test_kcenter_looks_only_where_it_must_and_misses_nothing(n, n_L, seed, kind):
+    "More rows than it looks at at once: the same as with all distances in float64, ties by position"
+    z = cloud(seed, n, 8)
+    z = dict(float=z, ties=z[:, :2].round(), line=z[:, :1], far=1e3 + z, copies=z[:n//5].repeat(5, 1))[kind]
+    i, x = kcenter(z, 30, range(n_L)), z.double()
+    d = torch.cdist(x[i], x, compute_mode='donot_use_mm_for_euclid_dist')
+    near = torch.full((len(z),), torch.inf, dtype=torch.float64)
+    if n_L: near = torch.cdist(x[:n_L], x, compute_mode='donot_use_mm_for_euclid_dist').amin(0)
+    near[:n_L] = -1
+    for k in range(30):
+        if k or n_L: assert i[k] == near.argmax()
+        near = near.minimum(d[k]); near[i[k]] = -1
+
+
 def test_kcenter_goes_on_from_the_labelled():
     z = cloud(3, 90).double(); i = kcenter(z, 12)
     assert torch.equal(kcenter(z, 7, idx_L=i[:5]), i[5:])
@@ -77,6 +95,15 @@ def test_typiclust_small_clusters_wait_and_labelled_clusters_too():
     assert 40 <= typiclust(z[:70], 1, idx_L=[0]).item() < 70
     L = typiclust(z, 10)
     assert not set(L.tolist()) & set(typiclust(z, 84, idx_L=L).tolist())
+
+
+def test_typiclust_looks_at_60_000_rows_at_most():
+    z, by_key = cloud(7, 61_000, 2), tie_key(torch.arange(61_000)).argsort()
+    i = typiclust(z, 300)
+    assert len(i.unique()) == 300 and torch.isin(i, by_key[:60_000]).all()
+    L = by_key[:300]                                               # labelled ones come on top of those
+    i = typiclust(z, 300, idx_L=L)
+    assert torch.isin(i, by_key[300:60_300]).all() and not torch.isin(i, L).any()
 
 
 def test_probcover_is_the_greedy_cover():

@@ -16,6 +16,7 @@ from asal_nb.gradients import BADGE, badge, grad_gap, residual
 from asal_nb.images import ImageData
 from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised
 from asal_nb.pool import Pool
+from asal_nb.sampler import kmeans, one_per_centre
 from asal_nb.uncertainty import BALD, Entropy, LeastConfidence, Margin, confidence, mc_probabilities, mutual_information
 
 QUICK = Supervised(n_steps=1, nz=3)
@@ -178,6 +179,20 @@ def test_on_a_gpu(name):
     data = toy().to('cuda')
     pool = given_labels(data, range(6))
     good(answer(METHODS[name], data, pool, 7), pool, 7)
+
+
+@pytest.mark.needs('cuda')
+@pytest.mark.parametrize('name', ['kcenter', 'typiclust', 'probcover', 'badge', 'k-means'])
+def test_the_same_rows_on_a_gpu(name):
+    n = 3000
+    z, rows = normal(0, n, 16), torch.arange(n)
+
+    def ask(device):
+        x, i = z.to(device), rows.to(device)
+        if name == 'badge': return badge(x, (2*x[:, :10]).softmax(1), i, 60).cpu()
+        if name == 'k-means': return one_per_centre(x, kmeans(x, 60)).cpu()
+        return keyed(RULES[name], x, i, i[:20], 60).cpu()
+    assert torch.equal(ask('cpu'), ask('cuda'))
 
 
 # ---- order
