@@ -64,6 +64,7 @@ def pools_disjoint(self:Evidence):
         if (n := overlap(r)): return f'{n} labelled rows stand in the unlabelled pool that the learner trains on; expected none'
     return self.mistaken()
 
+# %% ../nbs/27g_answering.ipynb #99803ca4
 def overlap(run:Run # that ended without error
            )->int:  # rows
     "Labelled rows among those that a learner's loader calls unlabelled."

@@ -92,6 +92,7 @@ def taught(self:Evidence):
     done = self.lean() or sense([c['grad'] for c in calls if c['free']] or [c['grad'] for c in calls])
     if len(calls)>=10 and said*done<0 and min(abs(said), abs(done))>.1: return f"in training D's loss pushed the pools the other way (sense {done:.2f}) than learn.terms says ({said:.2f}); expected labelled rows up, the others down"
 
+# %% ../nbs/27e_direction.ipynb #ff956f9d
 @patch
 def twins(self:Evidence):
     "Are near copies of labelled rows preferred?"
@@ -168,6 +169,7 @@ def mixed_up(self:Evidence):
     eps = 1e-3*a.std() + 1e-5*a.abs().max()
     if (a-b).abs().max()>eps and (a.sort()[0]-b.sort()[0]).abs().max()<=eps: return 'the same scores come for the same rows, but in another order, when the rows are given in another order; expected each at its row'
 
+# %% ../nbs/27e_direction.ipynb #0be49335
 class Still(np.random.Generator):
     "A generator of numpy whose permutations are in order."
     def permutation(self, x, axis=0): return np.arange(x) if np.ndim(x)==0 else np.array(x) # rows, or how many
@@ -183,7 +185,6 @@ class unshuffled(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         return out.sort()[0] if getattr(func, '__name__', '')=='randperm' else out
 
-# %% ../nbs/27e_direction.ipynb #5de99b17
 @patch
 def reordered(self:Evidence):
     "Does the same query, once its loader keeps the order, ask for the rows that stood where the asked ones stand in the pool?"

@@ -22,7 +22,10 @@ def marked(x:Tensor,    # (n,…) of any kind; changed
     x.of_rows = rows
     return x
 
-def marks(func, args, kwargs):
+def marks(func,  # a torch function
+          args,  # what it was called with
+          kwargs,# likewise, by name
+         ):      # a tensor, or several
     "The marks of what a torch function gives, in the form of its result; AttributeError where an argument has none."
     name,x = getattr(func, '__name__', ''),args[0] if args else None
     if name in JOINED:

@@ -74,9 +74,7 @@ class Watch(TorchFunctionMode):
             self.dropped |= 'dropout' in name
             self.seeds.add(seed_of_draw(args, kwargs))
         out = func(*args, **kwargs)
-        if name in ('numpy','__array__') and (rows := rows_of(args[0])) is not None and rows.dim(): self.handed.append(rows)
-        follow(func, args, kwargs, out)
-        if isinstance(out, Tensor) and out.numel()>LARGE and out.untyped_storage().nbytes()>=out.nbytes: self.shapes.add(tuple(out.shape))
+        self.made_of(name, args, out); follow(func, args, kwargs, out)
         return out
     def __enter__(self):
         self.open = ExitStack()
@@ -111,7 +109,6 @@ def noticed(w): # a `Watch`
     return replaced.object(np.random, 'default_rng', new_rng), replaced.object(np.random, 'RandomState', stand_in(np.random.RandomState, w)), \
            replaced.object(random.Random, 'seed', new_seed), replaced.object(Oracle, '__call__', answer)
 
-# %% ../nbs/27a_watching.ipynb #9b2e0e65
 def state_of(g): # a generator of numpy
     "What its next numbers depend on."
     return str(g.get_state()[1:4] if hasattr(g, 'get_state') else g.bit_generator.state)
@@ -152,6 +149,15 @@ def hook(self:Watch,
         if isinstance(m, _BatchNorm) and m.training: self.note(self.norms, out)
         if x is not None and len(x)==len(out) and (out.dim()==1 or out.dim()==2 and out.shape[1]==1 and x.dim()>1):
             self.note(self.scalars.setdefault(id(m), deque(maxlen=400)), out, free=not x.requires_grad, rows=rows_of(out))
+
+# %% ../nbs/27a_watching.ipynb #9fc5b5e0
+@patch
+def made_of(self:Watch, name, # of a torch function
+            args, # what it was called with
+            out): # what it gave
+    "Notes large tensors, and rows that go to numpy."
+    if isinstance(out, Tensor) and out.numel()>LARGE and out.untyped_storage().nbytes()>=out.nbytes: self.shapes.add(tuple(out.shape))
+    if name in ('numpy','__array__') and (rows := rows_of(args[0])) is not None and rows.dim(): self.handed.append(rows)
 
 @patch
 def note(self:Watch,
