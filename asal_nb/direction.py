@@ -143,6 +143,7 @@ def keys(x       # (n,…) floats
     "A name for each image, the same for equal ones."
     return [o.tobytes() for o in (x.detach().cpu()*255).round().short().flatten(1).numpy()]
 
+# %% ../nbs/27e_direction.ipynb #de917117
 @patch
 def loader_order(self:Evidence):
     "The order in which a loader hands out rows does not matter."
@@ -160,7 +161,6 @@ def loader_order(self:Evidence):
         if not whole or 'not unlabelled' in str(s): raise Skip(f'{s}, and the nets do not see the pool while asking')
     if shuffled: return self.reordered()
 
-# %% ../nbs/27e_direction.ipynb #8a29cee6
 @patch
 def mixed_up(self:Evidence):
     "Do scores come in another order than the rows they were asked for?"
@@ -185,6 +185,7 @@ class unshuffled(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         return out.sort()[0] if getattr(func, '__name__', '')=='randperm' else out
 
+# %% ../nbs/27e_direction.ipynb #5de99b17
 @patch
 def reordered(self:Evidence):
     "Does the same query, once its loader keeps the order, ask for the rows that stood where the asked ones stand in the pool?"

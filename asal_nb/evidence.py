@@ -35,6 +35,7 @@ def modules_of(learn # any object
         if isinstance(m, nn.Module) and id(m) not in seen: out[k] = m; seen |= {id(o) for o in m.modules()}
     return out
 
+# %% ../nbs/27c_evidence.ipynb #ef21f68e
 class Run:
     "One round: the learner, what was asked, and what was seen on the way."
     def __init__(self,

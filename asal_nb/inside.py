@@ -30,6 +30,7 @@ def dsc(self:Evidence)->nn.Module:
     if not isinstance(d := getattr(self.learn, 'dsc', None), nn.Module): raise Skip('the learner shows no discriminator, `dsc`')
     return d
 
+# %% ../nbs/27d_inside.ipynb #fdfbe2e3
 @patch
 def terms(self:Evidence,
           n_L=16, # labelled rows
@@ -81,19 +82,21 @@ def predicts(self:Evidence)->set:
 
 # %% ../nbs/27d_inside.ipynb #3a1b42fe
 @patch
-def pushes(self:Evidence)->Tensor: # (2n,), labelled rows first where it is known which they are
-    "The gradient of D's loss at outputs that are all alike."
+def pushes(self:Evidence, name='dsc' # of a term
+          )->Tensor:                 # (2n,), labelled rows first where it is known which they are
+    "The gradient of a term, of D's loss by default, at outputs of D that are all alike."
     held = []
     def hold(m, inp, out): held.append(out*0 + .5 if out.requires_grad else (out*0 + .5).requires_grad_()); return held[-1]
     h = self.dsc.register_forward_hook(hold)
     try: t = self.terms()
     finally: h.remove()
-    if 'dsc' not in t: raise Skip("learn.terms has no 'dsc', D's loss")
-    g = torch.autograd.grad(t['dsc'], held, allow_unused=True) if held and t['dsc'].requires_grad else []
+    if name not in t: raise Skip(f"learn.terms has no '{name}'")
+    g = torch.autograd.grad(t[name], held, allow_unused=True) if held and t[name].requires_grad else []
     held,g = [o for o,v in zip(held, g) if v is not None],torch.cat([v.flatten() for v in g if v is not None] or [torch.zeros(2)]).cpu()
     if None in (rows := [rows_of(o) for o in held]) or sum(map(len, rows))!=len(g): return g
     return g[torch.isin(torch.cat(rows).cpu(), self.pool.idx_U).int().argsort(stable=True)]
 
+# %% ../nbs/27d_inside.ipynb #06da5adc
 def gap(g, # (2n,) from `pushes`
        )->float: # in -1..1
     "How much less the labelled half is pushed down than the other: positive where D calls the labelled 1."
@@ -141,9 +144,18 @@ def adversarial_gradient(self:Evidence):
     g = torch.autograd.grad(t['adv'], ps, allow_unused=True) if t['adv'].requires_grad and ps else []
     norm = math.sqrt(sum(float(o.square().sum()) for o in g if o is not None))
     if norm<1e-12: return f'the gradient of the adversarial term at the encoder has norm {norm:.1g}: the codes are detached; expected more than 0'
+    if self.helps(): return "at equal outputs the adversarial term pushes the pools apart, the way D's own loss does: the encoder helps D; expected that it hides the difference"
     calls = self.trained()
     if len(calls)>=10 and not any((c['grad']!=0).any() for c in calls if not c['free']):
         return f"in {len(calls)} steps D's gradient never went on to what it was shown: the codes were detached in training; expected some that were not"
+
+# %% ../nbs/27d_inside.ipynb #023de6b4
+@patch
+def helps(self:Evidence)->bool:
+    "Does the encoder's adversarial term push the pools apart, the way D's own loss does?"
+    try: own,adv = gap(self.pushes()),gap(self.pushes('adv'))
+    except Skip: return False
+    return min(abs(own), abs(adv))>.05 and own*adv>0
 
 @patch
 def kl_scale(self:Evidence):

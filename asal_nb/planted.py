@@ -73,6 +73,7 @@ def planted(n=320,   # rows
     x_test = as_bytes(quarters(torch.arange(40)%4) + .08*torch.randn(40, 1, 8, 8, generator=g))
     return Blind(as_bytes(x), Truth(y), x_test, None, list('abcd'), name='planted'),kind
 
+# %% ../nbs/27b_planted.ipynb #8abd251d
 def quarters(y:Tensor # (n,) in 0..3
             )->Tensor: # (n,1,8,8)
     "Dark images with one bright quarter."

@@ -1008,6 +1008,17 @@ class ScratchDetached(Scratch):
     def fool(self, D, mu_L, mu_U): return super().fool(D, mu_L.detach(), mu_U.detach())
 
 
+@plant('adversarial_gradient')
+class HelpsD(Game):
+    "The encoder descends D's loss rather than its own"
+    def change(self, learn):
+        loss = learn.loss_func
+        def of(out, y_L, *more):
+            d, n = out['d'], len(y_L)
+            return type(loss).of(loss, out, y_L, *more) | dict(adv=dsc_loss(d[:n], d[n:]))
+        loss.of = of
+
+
 @plant('count')
 class AColumn(Own):
     def query(self, *args): return super().query(*args)[:, None]
