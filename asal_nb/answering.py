@@ -8,9 +8,9 @@ Docs: https://asal-nb.github.io/asal-nb/answering.html.md"""
 __all__ = ['overlap', 'show_answers']
 
 # %% ../nbs/27g_answering.ipynb #09aa5f22
-import matplotlib.pyplot as plt, torch
+import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
-from torch import Tensor
+from torch import Tensor, nn
 from .evidence import Evidence, Run, Skip
 from .direction import keys
 
@@ -28,6 +28,7 @@ def count(self:Evidence):
     for r,b,rows in self.answers():
         if rows is None: return f'a query for {b} rows gave no list of whole numbers; expected {b} dataset rows'
         if len(rows)!=b: return f'a query for {b} rows gave {len(rows)}; expected {b}'
+    if len(s := np.shape(self.base.asked[0][1].value))!=1: return f'a query for {self.asks[0][0]} rows gave them in shape {s}; expected ({self.asks[0][0]},)'
     for r in (self.base,self.whole):
         for b,w in r.asked:
             if w.error: return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows {w.error}; expected {b} rows'
@@ -61,13 +62,26 @@ def pools_disjoint(self:Evidence):
             for b,rows in [(b,rows) for o,b,rows in self.answers() if o is r and rows is not None]:
                 if n := int((~torch.isin(rows, r.pool.idx_U)).sum()): return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows named {n} that are labelled already or do not exist; expected none'
         if (n := overlap(r)): return f'{n} labelled rows stand in the unlabelled pool that the learner trains on; expected none'
+    return self.mistaken()
 
+# %% ../nbs/27g_answering.ipynb #99803ca4
 def overlap(run:Run # that ended without error
            )->int:  # rows
     "Labelled rows among those that a learner's loader calls unlabelled."
     inner = [run.learn, *getattr(run.learn, '__dict__', {}).values()]
     idx = [getattr(getattr(getattr(getattr(o, 'dls', None), 'train', None), 'dataset', None), 'idx_U', None) for o in inner]
     return sum(int(torch.isin(i.cpu(), run.pool.idx_L).sum()) for i in idx if isinstance(i, Tensor))
+
+@patch
+def mistaken(self:Evidence):
+    "Was D taught in training that labelled rows, among unlabelled ones, are unlabelled?"
+    n = k = 0
+    for rows,g in self.lessons() if isinstance(getattr(self.learn, 'dsc', None), nn.Module) else []:
+        is_L = torch.isin(rows, self.pool.idx_L)
+        if len(U := (~is_L).nonzero())<2: continue
+        among = is_L.clone(); among[:U[0]] = False; among[U[-1]:] = False
+        n += int(among.sum()); k += int((g[among].sign()==g[~is_L].sum().sign()).sum())
+    if n>=10 and k>.5*n: return f'in training D was taught {k} times that a labelled row is unlabelled; expected batches of unlabelled rows alone'
 
 # %% ../nbs/27g_answering.ipynb #a3a83c5e
 @patch

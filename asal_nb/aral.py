@@ -179,7 +179,7 @@ _LEARNER = {'alpha1','alpha2','nz','nf','p_drop',*ARAL_WEIGHTS}
 class ARAL(Method):
     "Adversarial representation active learning (Mottaghi and Yeung 2019), restarted each round; asks the b smallest of the sampler."
     def __init__(self,
-        n_steps=500, # steps a round
+        n_steps=1200,# steps a round, as many as other trainers take
         bs=32,       # labelled rows a step
         bs_U=48,     # unlabelled rows a step, and drawn ones
         **kw):       # more for `aral_learner`

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'value_of', 'switches', 'method_of', 'sentences', 'command', 'asal_run', 'named_data', 'asal_compare',
-           'seed_data', 'show_methods']
+           'shared', 'seed_data', 'show_methods']
 
 # %% ../nbs/42_cli.ipynb #935bd0fe
 import ast, inspect, re, sys
@@ -25,7 +25,7 @@ from .uncertainty import BALD, Entropy, LeastConfidence, Margin
 from .geometry import CoreSet, KMeans, ProbCover, TypiClust
 from .gradients import BADGE
 from .discriminative import DiscriminativeAL
-from .learning_loss import LearningLoss
+from .learning_loss import LearningLoss, LossTrainer
 from .vaal import VAAL
 from .tavaal import TAVAAL
 from .sraal import SRAAL
@@ -71,6 +71,7 @@ def method_of(name:str, # one of `METHODS`
     train = one_of('train', train or 'supervised', ['supervised','finetune','asal'])
     if not rest: return make(train, **mine)
     if make is BALD: rest = {'p_drop': .25, **rest}
+    if make is TAVAAL: return make(LossTrainer('ranknet', finetune=train=='finetune', **rest), **mine)
     return make(ASAL(**rest) if train=='asal' else Supervised(train=='finetune', **rest), **mine)
 
 # %% ../nbs/42_cli.ipynb #8530ddcb
@@ -147,7 +148,7 @@ def asal_compare(
     b:str='20',           # rows a query, or a list: [40,140]
     n_first:int=20,       # rows before the first query
     first:str='typiclust',# how they are chosen
-    set:str='',           # switches of every method, such as n_steps=800
+    set:str='',           # switches, such as n_steps=800, for each method and trainer that knows them
     vary:str='',          # conditions that are meant to differ: network,augmentation,updates
     root:str='',          # where torchvision's files are
     size:int=64,          # folder: side in pixels
@@ -160,7 +161,7 @@ def asal_compare(
     with sentences():
         if not methods: raise ValueError('name the methods to compare, such as: asal-compare asal margin')
         takes = lambda k: train if train and 'train' in inspect.signature(METHODS[one_of('method', k, METHODS)]).parameters else None
-        arms = {k: method_of(k, takes(k), **switches(set)) for k in methods}
+        arms = {k: method_of(k, takes(k), **o) for k,o in shared(methods, takes, switches(set)).items()}
         study = compare(arms, partial(seed_data, data, root, size), range(check_count('seeds', seeds)), b=value_of(b),
                         **({} if b.startswith('[') else dict(rounds=rounds)), n_first=n_first, first=first, ledger=ledger or None,
                         vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
@@ -168,6 +169,20 @@ def asal_compare(
         if out!='none':
             study.curves().figure.savefig(out, bbox_inches='tight')
             print(f'learning curves: {out}')
+
+def shared(methods, # names of `METHODS`
+           takes,   # name to the `train` that it is given
+           kw,      # switches
+          )->dict:  # name to those of them that it, or its trainer, knows
+    "Switches dealt out: `n_steps` goes to a method and to its trainer; what nobody takes is refused with the first one's sentence."
+    out,lost = {k: {} for k in methods},{}
+    for s,v in kw.items():
+        for k in methods:
+            for o in [s, f'train.{s}'][:1 + (s=='n_steps' and 'train' in inspect.signature(METHODS[k]).parameters)]:
+                try: method_of(k, takes(k), **{o: v}); out[k].setdefault(o, v)
+                except (TypeError, ValueError) as e: lost.setdefault(s, e)
+        if s in lost and not any(s in o for o in out.values()): raise ValueError(str(lost[s]))
+    return out
 
 def seed_data(name, # of `named_data`
               root, # where torchvision's files are

@@ -112,6 +112,7 @@ def check(method,       # any object with `warm_up`, `fit` and `query`
     for k in CHECKS if only is None else [o for o in CHECKS if o in only]:
         try: bad = getattr(e, k)()
         except Skip as s: found[k] = 'skipped',str(s)
+        except Exception as s: found[k] = 'skipped',f'the check itself raised {type(s).__name__}: {s}'
         else: found[k] = ('failed',bad) if bad else ('ok',CHECKS[k])
     return Report(getattr(method, 'name', type(method).__name__.lower()), found)
 

@@ -64,7 +64,8 @@ def check_count(name:str,    # what the reader called it
     "Refuse anything but a whole number in lo..hi."
     ok = isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= lo and (hi is None or n <= hi)
     if ok: return int(n)
-    span = f'at least {lo}' if hi is None else f'in {lo}..{hi}' if hi >= lo else f'impossible here: none are left'
+    if hi is not None and hi < lo: raise ValueError(f"{name}={n!r} is impossible: none are left{of and ' of '+of}")
+    span = f'at least {lo}' if hi is None else f'in {lo}..{hi}'
     raise ValueError(f"{name}={n!r} must be a whole number {span}{', ' + of if of and hi is not None else ''}")
 
 # %% ../nbs/00_core.ipynb #eb0a1672

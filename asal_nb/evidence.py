@@ -12,6 +12,8 @@ import copy, time
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch, store_attr
 from torch import Tensor, nn
+from types import SimpleNamespace
+from .following import marked
 from .images import ImageData
 from .planted import Blind, Truth, low_rows, other_world, planted, pool_of, stashes
 from .core import rng
@@ -24,13 +26,16 @@ def modules_of(learn # any object
               )->dict: # name to module
     "The nets of a learner, and of learners inside it, each once."
     if isinstance(learn, nn.Module): return dict(learn=learn)
+    if isinstance(learn, (list,tuple)): return modules_of(SimpleNamespace(learn=learn))
     own = {'model': getattr(learn, 'model', None), **getattr(learn, '__dict__', {}), 'dsc': getattr(learn, 'dsc', None)}
+    own = {f'{k}.{i}' if many else k: o for k,v in own.items() for many in [isinstance(v, (list,tuple))] for i,o in enumerate(v if many else [v])}
     own |= {f'{k}.model': getattr(v, 'model', None) for k,v in own.items() if not isinstance(v, nn.Module)}
     out,seen = {},set()
     for k,m in own.items():
         if isinstance(m, nn.Module) and id(m) not in seen: out[k] = m; seen |= {id(o) for o in m.modules()}
     return out
 
+# %% ../nbs/27c_evidence.ipynb #ef21f68e
 class Run:
     "One round: the learner, what was asked, and what was seen on the way."
     def __init__(self,
@@ -48,7 +53,9 @@ class Run:
         self.warm = warm or self.call('warm_up', data, 7)
         self.fitted = None if self.error else self.call('fit', data, pool, self.warm and self.warm.value, seed)
         self.learn = self.fitted and self.fitted.value
-        if not self.error: self.asked = [(b,self.call('query', self.learn, data, pool, b, s)) for b,s in asks]
+        for i,(b,s) in enumerate([] if self.error else asks):
+            self.noise = noise + 2*(i==1) # the second question is the first again
+            self.asked.append((b,self.call('query', self.learn, data, pool, b, s)))
         self.weights = [v.clone() for m in modules_of(self.learn).values() for v in m.state_dict().values() if isinstance(v, Tensor) and v.is_floating_point()]
     def rows(self, i): # of the i-th query
         "(b,) dataset rows, or None."
@@ -62,6 +69,7 @@ def call(self:Run, name, # 'warm_up', 'fit' or 'query'
          *args):         # of it
     "One watched call; an error up to the first query ends the round."
     pool,x,start = self.pool.copy(),self.data.x.clone(),time.time()
+    marked(self.data.x, torch.arange(len(x)))
     w = watched(getattr(self.method, name), *args, limit=self.patience, noise=self.noise, x_shape=self.data.x_shape)
     w.name,w.seconds = name,time.time()-start
     self.calls.append(w)
@@ -162,14 +170,15 @@ def rerun(self:Evidence,
     try: return self.run(method, other_world(self.data, self.pool, labels, test), self.pool.copy(), self.asks[:3], **kw)
     finally:
         for o,w in zip(held, was):
-            if not isinstance(o, tuple): o[:] = w
+            if not isinstance(o, tuple):
+                for i in U.tolist(): o[i] = w[i]
 
-def falsify(y,    # labels: a tensor, an array or a list, changed in place
+def falsify(y,    # labels: a tensor, an array, a list or a dict, changed in place
             rows, # which
             c):   # how many classes
-    "Other labels for `rows`; a tuple stays as it is."
+    "Other labels for `rows`, also where they are one-hot; a tuple stays as it is."
     if isinstance(y, tuple): return
-    for i in rows.tolist(): y[i] = (int(y[i])+1) % c
+    for i in rows.tolist(): y[i] = (int(y[i])+1) % c if np.ndim(y[i])==0 else y[i][[-1,*range(c-1)]]
 
 # %% ../nbs/27c_evidence.ipynb #20616074
 @patch

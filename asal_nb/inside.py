@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from .evidence import Evidence, Skip, modules_of
+from .following import marked, rows_of
 from .watching import calm, shaken, show_pushes, watched
 
 # %% ../nbs/27d_inside.ipynb #2d73b6ef
@@ -29,6 +30,7 @@ def dsc(self:Evidence)->nn.Module:
     if not isinstance(d := getattr(self.learn, 'dsc', None), nn.Module): raise Skip('the learner shows no discriminator, `dsc`')
     return d
 
+# %% ../nbs/27d_inside.ipynb #fdfbe2e3
 @patch
 def terms(self:Evidence,
           n_L=16, # labelled rows
@@ -44,7 +46,7 @@ def terms(self:Evidence,
         rows = getattr(getattr(getattr(o, 'dls', None), 'train', None), 'dataset', None)
         if hasattr(rows, 'i_U'): rows.i_L,rows.i_U = i_L,i_U
         if isinstance(g := getattr(rows, 'rng', None), torch.Generator): g.manual_seed(1)
-    batch = (self.data.images(i_L),self.data.images(i_U)),pool.y[i_L.cpu()].to(self.data.device)
+    batch = tuple(marked(self.data.images(i), i) for i in (i_L,i_U)),pool.y[i_L.cpu()].to(self.data.device)
     def call():
         with within(): return self.learn.terms(batch)
     w = watched(call, limit=self.patience)
@@ -53,11 +55,12 @@ def terms(self:Evidence,
 
 # %% ../nbs/27d_inside.ipynb #28c91583
 @patch
-def scores(self:Evidence, rows # (n,) dataset rows
-          )->Tensor:           # (n,) on the CPU
+def scores(self:Evidence, rows, # (n,) dataset rows
+           noise=0, # which state the global generators are in
+          )->Tensor:# (n,) on the CPU
     "The learner's scores."
     if not callable(getattr(self.learn, 'scores', None)): raise Skip('the learner shows no `scores(rows)`')
-    w = watched(self.learn.scores, rows.to(self.data.device), limit=self.patience, x_shape=self.data.x_shape)
+    w = watched(self.learn.scores, rows.to(self.data.device), limit=self.patience, x_shape=self.data.x_shape, noise=noise)
     if w.error: raise Skip(f'learn.scores {w.error}')
     s = torch.as_tensor(w.value).detach().float().cpu().flatten()
     if len(s)!=len(rows): raise Skip(f'learn.scores gives {len(s)} numbers for {len(rows)} rows')
@@ -79,17 +82,21 @@ def predicts(self:Evidence)->set:
 
 # %% ../nbs/27d_inside.ipynb #3a1b42fe
 @patch
-def pushes(self:Evidence)->Tensor: # (2n,), labelled rows first where D is shown both at once
-    "The gradient of D's loss at outputs that are all alike."
+def pushes(self:Evidence, name='dsc' # of a term
+          )->Tensor:                 # (2n,), labelled rows first where it is known which they are
+    "The gradient of a term, of D's loss by default, at outputs of D that are all alike."
     held = []
     def hold(m, inp, out): held.append(out*0 + .5 if out.requires_grad else (out*0 + .5).requires_grad_()); return held[-1]
     h = self.dsc.register_forward_hook(hold)
     try: t = self.terms()
     finally: h.remove()
-    if 'dsc' not in t: raise Skip("learn.terms has no 'dsc', D's loss")
-    g = torch.autograd.grad(t['dsc'], held, allow_unused=True) if held and t['dsc'].requires_grad else []
-    return torch.cat([o.flatten() for o in g if o is not None] or [torch.zeros(2)]).cpu()
+    if name not in t: raise Skip(f"learn.terms has no '{name}'")
+    g = torch.autograd.grad(t[name], held, allow_unused=True) if held and t[name].requires_grad else []
+    held,g = [o for o,v in zip(held, g) if v is not None],torch.cat([v.flatten() for v in g if v is not None] or [torch.zeros(2)]).cpu()
+    if None in (rows := [rows_of(o) for o in held]) or sum(map(len, rows))!=len(g): return g
+    return g[torch.isin(torch.cat(rows).cpu(), self.pool.idx_U).int().argsort(stable=True)]
 
+# %% ../nbs/27d_inside.ipynb #06da5adc
 def gap(g, # (2n,) from `pushes`
        )->float: # in -1..1
     "How much less the labelled half is pushed down than the other: positive where D calls the labelled 1."
@@ -101,6 +108,12 @@ def trained(self:Evidence)->list: # of calls, see `Watch`
     "D's calls in training that a gradient came back to."
     d = self.dsc
     return [c for c in self.base.fitted.scalars.get(id(d), []) if c['grad'] is not None]
+
+@patch
+def lessons(self:Evidence)->list: # of pairs (rows, gradients)
+    "What D's own steps told it of which rows, where these are known."
+    own = [c for c in self.trained() if c['free']] or self.trained()
+    return [(c['rows'],c['grad'].cpu()) for c in own if c['rows'] is not None and len(c['rows'])==len(c['grad'])]
 
 # %% ../nbs/27d_inside.ipynb #1bf55e71
 @patch
@@ -131,15 +144,24 @@ def adversarial_gradient(self:Evidence):
     g = torch.autograd.grad(t['adv'], ps, allow_unused=True) if t['adv'].requires_grad and ps else []
     norm = math.sqrt(sum(float(o.square().sum()) for o in g if o is not None))
     if norm<1e-12: return f'the gradient of the adversarial term at the encoder has norm {norm:.1g}: the codes are detached; expected more than 0'
+    if self.helps(): return "at equal outputs the adversarial term pushes the pools apart, the way D's own loss does: the encoder helps D; expected that it hides the difference"
     calls = self.trained()
     if len(calls)>=10 and not any((c['grad']!=0).any() for c in calls if not c['free']):
         return f"in {len(calls)} steps D's gradient never went on to what it was shown: the codes were detached in training; expected some that were not"
 
+# %% ../nbs/27d_inside.ipynb #023de6b4
+@patch
+def helps(self:Evidence)->bool:
+    "Does the encoder's adversarial term push the pools apart, the way D's own loss does?"
+    try: own,adv = gap(self.pushes()),gap(self.pushes('adv'))
+    except Skip: return False
+    return min(abs(own), abs(adv))>.05 and own*adv>0
+
 @patch
 def kl_scale(self:Evidence):
     "Reconstruction and KL are both means over rows."
-    was,names = [],[k for k in self.terms(8, 8) if k in ('url','trd','kl','vae','elbo','rec','recon','mse','cls_L')]
-    if not names: raise Skip("learn.terms has no 'url', reconstruction and KL")
+    was,names = [],[k for k in self.terms(8, 8) if k not in ('adv','dsc')] # users name their terms as they like
+    if not names: raise Skip("learn.terms has nothing beside 'adv' and 'dsc'")
     with shaken(modules_of(self.learn).values()):
         for rep in (1,1,2,4): was.append({k: float(v.detach()) for k,v in self.terms(8, 8, rep, calm).items() if k in names})
     kinds = {k: growth(*[o[k] for o in was]) for k in names}

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/planted.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'Truth', 'Blind', 'low_rows', 'pool_of', 'planted', 'quarters', 'stripes', 'as_bytes', 'other_world', 'reach',
-           'is_ours', 'stashes']
+           'is_ours', 'stashes', 'as_labels']
 
 # %% ../nbs/27b_planted.ipynb #3263659d
 import dis, types
@@ -73,6 +73,7 @@ def planted(n=320,   # rows
     x_test = as_bytes(quarters(torch.arange(40)%4) + .08*torch.randn(40, 1, 8, 8, generator=g))
     return Blind(as_bytes(x), Truth(y), x_test, None, list('abcd'), name='planted'),kind
 
+# %% ../nbs/27b_planted.ipynb #8abd251d
 def quarters(y:Tensor # (n,) in 0..3
             )->Tensor: # (n,1,8,8)
     "Dark images with one bright quarter."
@@ -109,7 +110,7 @@ def reach(o,       # anything
     seen = {} if seen is None else seen
     if id(o) in seen or depth<0 or isinstance(o, (str,bytes,int,float,type(None),types.ModuleType,Truth)): return seen
     seen[id(o)] = o
-    if isinstance(o, (Tensor,np.ndarray,nn.Module)): return seen
+    if isinstance(o, (Tensor,np.ndarray,nn.Module)) or hasattr(o, 'to_numpy'): return seen
     if isinstance(o, dict): more = o.values()
     elif isinstance(o, (list,tuple,set)): more = [] if len(o) and isinstance(next(iter(o)), (int,float)) else o
     elif isinstance(o, types.MethodType): more = [o.__self__,o.__func__]
@@ -131,10 +132,19 @@ def stashes(o,     # a method
             rows,  # unlabelled rows
            )->list:# tensors, arrays and lists
     "Whatever can be reached from `o` and holds the labels of all of `rows`."
-    out,want = [],np.asarray(y)[np.asarray(rows)]
+    rows,out = np.asarray(rows),[]
     for v in list(reach(o).values()):
-        if not isinstance(v, (Tensor,np.ndarray,list,tuple)) or len(getattr(v, 'shape', (1,)))!=1 or len(v)!=len(y): continue
-        try: same = (np.asarray(v)[np.asarray(rows)]==want).all()
-        except (TypeError, ValueError): continue
+        try: same = (as_labels(v, len(y))[rows]==np.asarray(y)[rows]).all()
+        except (TypeError, ValueError, IndexError, KeyError): continue
         if same: out.append(v)
     return out
+
+def as_labels(v, # anything that may hold labels: one a row, by row, or one-hot
+              n, # rows
+             )->np.ndarray: # (n,)
+    "Labels as an array; ValueError where there are none."
+    if isinstance(v, dict): v = [v[i] for i in range(n)]
+    v = np.asarray(v if isinstance(v, (Tensor,np.ndarray,list,tuple)) or hasattr(v, 'to_numpy') else [])
+    if v.ndim==2 and v.shape[1]>1 and (v.sum(1)==1).all() and (v.max(1)==1).all(): v = v.argmax(1)
+    if v.shape!=(n,): raise ValueError(f"shape {v.shape} is not ({n},)")
+    return v

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 from types import SimpleNamespace
 
 from asal_nb.adversarial import dsc_loss
@@ -24,7 +26,7 @@ from asal_nb.dgaal import DGAAL
 from asal_nb.discriminative import DiscriminativeAL
 from asal_nb.geometry import CoreSet, ProbCover, TypiClust
 from asal_nb.gradients import BADGE
-from asal_nb.learning_loss import LearningLoss, LossTrainer
+from asal_nb.learning_loss import LearningLoss, LossTrainer, drawn
 from asal_nb.sraal import SRAAL
 from asal_nb.tavaal import TAVAAL
 from asal_nb.uncertainty import BALD, Entropy, LeastConfidence, Margin
@@ -800,6 +802,247 @@ class LabelledByAll(Plain):
         return ask_rows(g.amax(1), pool.idx_U, b, seed)
 
 
+# VAAL as a user writes it: plain torch, a loop of its own, nothing of ours
+
+class VAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
+        self.mu, self.logvar, self.dec = nn.Linear(32, 4), nn.Linear(32, 4), nn.Linear(4, 64)
+    def encode(self, x):
+        h = self.body(x)
+        return self.mu(h), self.logvar(h)
+
+
+class Scratch:
+    "D gives probabilities; the learner shows what `show` names"
+    show, t_L, t_U, names = ('dsc', 'terms', 'scores'), 1., 0., dict(rec='rec', kl='kl')
+    def warm_up(self, data, seed): return None
+    def rows_U(self, data, pool): return pool.idx_U
+    def kl(self, mu, logvar): return -.5*(1 + logvar - mu**2 - logvar.exp()).sum(1).mean()
+    def fool(self, D, mu_L, mu_U): return self.bce(D(mu_L), self.t_L) + self.bce(D(mu_U), self.t_L)
+    def teach(self, D, mu_L, mu_U): return self.bce(D(mu_L), self.t_L) + self.bce(D(mu_U), self.t_U)
+    def bce(self, p, t): return F.binary_cross_entropy(p, torch.full_like(p, t))
+    def step_ends(self, i, task, vae, D): pass
+    def nets(self, data):
+        task = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(.2), nn.Linear(16, data.n_classes))
+        return task, VAE(), nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
+    def losses(self, vae, D, x_L, x_U, g=None):
+        x = torch.cat([x_L, x_U])
+        mu, logvar = vae.encode(x)
+        eps = torch.zeros_like(mu) if g is None else torch.randn(mu.shape, generator=g)
+        rec = F.mse_loss(vae.dec(mu + eps*(logvar/2).exp()), x.flatten(1))
+        return rec, self.kl(mu, logvar), self.fool(D, *mu.split([len(x_L), len(x_U)]))
+    def taught(self, vae, D, x_L, x_U):
+        with torch.no_grad(): return vae.encode(x_L)[0], vae.encode(x_U)[0]
+    def batches(self, rows, g):
+        while True: yield from rows[torch.randperm(len(rows), generator=g)].split(32)
+    def fit(self, data, pool, warm, seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            task, vae, D = nets = self.nets(data)
+            g, opts = rng(seed, 'batches'), [torch.optim.Adam(m.parameters(), 5e-3) for m in nets]
+            both = zip(self.batches(pool.idx_L, g), self.batches(self.rows_U(data, pool), g))
+            for i, (i_L, i_U) in zip(range(40), both):
+                x_L, x_U = data.images(i_L), data.images(i_U)
+                rec, kl, adv = self.losses(vae, D, x_L, x_U, g)
+                for opt, loss in zip(opts, (F.cross_entropy(task(x_L), pool.y[i_L]), rec+.01*kl+.1*adv)):
+                    opt.zero_grad()
+                    loss.backward()
+                    opt.step()
+                opts[2].zero_grad()
+                self.teach(D, *self.taught(vae, D, x_L, x_U)).backward()
+                opts[2].step()
+                self.step_ends(i, task, vae, D)
+        learn = SimpleNamespace(model=task, vae=vae, D=D)
+        if 'dsc' in self.show: learn.dsc = D
+        if 'terms' in self.show: learn.terms = lambda b: self.terms(vae, D, *b[0])
+        if 'scores' in self.show: learn.scores = lambda rows: self.scored(learn, data, rows)
+        return learn
+    def terms(self, vae, D, x_L, x_U):
+        rec, kl, adv = self.losses(vae, D, x_L, x_U)
+        names, dsc = self.names, self.teach(D, *self.taught(vae, D, x_L, x_U))
+        return {names['rec']: rec, names['kl']: kl, 'adv': adv, 'dsc': dsc}
+    @torch.no_grad()
+    def scored(self, learn, data, rows):
+        return torch.cat([learn.D.eval()(learn.vae.eval().encode(data.images(i))[0]) for i in rows.split(50)]).flatten()
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[(-self.scored(learn, data, pool.idx_U)).topk(b).indices]
+
+
+@plant('targets_differ')
+class ScratchOneForBoth(Scratch): show, t_U = ('dsc',), 1.
+
+
+@plant('direction')
+class ScratchTopK(Scratch):
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[self.scored(learn, data, pool.idx_U).topk(b).indices]
+
+
+@plant('direction')
+class ScratchSwapped(Scratch):
+    "Pools taught the wrong way round, and no `terms` to say so"
+    show, t_L, t_U = ('dsc', 'scores'), 0., 1.
+
+
+@plant('direction')
+class SurestLogistic(Own):
+    def fit(self, data, pool, warm, seed):
+        x, y = data.images(pool.idx_L).flatten(1).numpy(), pool.y[pool.idx_L].numpy()
+        return LogisticRegression(max_iter=50).fit(x, y)
+    def query(self, learn, data, pool, b, seed):
+        p = learn.predict_proba(data.images(pool.idx_U).flatten(1).numpy()).max(1)
+        return pool.idx_U[np.argsort(-p, kind='stable')[:b].copy()]
+
+
+@plant('loader_order')
+class SamplerOrder(Scratch):
+    "argsort positions of a loader with a random sampler"
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        order = SubsetRandomSampler(pool.idx_U.tolist(), generator=rng(seed, 'loader'))
+        dl = DataLoader(TensorDataset(data.images()), 32, sampler=order)
+        with torch.no_grad(): d = torch.cat([learn.D(learn.vae.encode(x)[0]) for x, in dl])
+        return pool.idx_U[d.flatten().argsort()[:b]]
+
+
+@plant('loader_order')
+class NumpyOrder(SurestLogistic):
+    "What no torch module sees"
+    def query(self, learn, data, pool, b, seed):
+        order = np.random.default_rng(seed).permutation(len(pool.idx_U))
+        p = learn.predict_proba(data.images(pool.idx_U[order]).flatten(1).numpy()).max(1)
+        return pool.idx_U[np.argsort(p, kind='stable')[:b]]
+
+
+@plant('loader_order')
+class PositionsOfADraw(TAVAAL):
+    def __init__(self): super().__init__(LossTrainer('ranknet', n_steps=8), n_steps=30, subset=100)
+    def choose(self, learn, data, pool, b, seed):
+        rows = drawn(pool.idx_U, max(b, self.subset), seed)
+        return pool.idx_U[learn.scores(rows).argsort()[:b]]
+
+
+@plant('oracle_leak', data=MINE)
+class LabelsByRow(Plain):
+    def __init__(self):
+        super().__init__()
+        self.truth = dict(enumerate(TRUTH.tolist()))
+    def query(self, learn, data, pool, b, seed):
+        return torch.tensor(sorted(pool.idx_U.tolist(), key=lambda i: (self.truth[i], i))[:b])
+
+
+@plant('oracle_leak', data=MINE)
+class OneHot(Own):
+    def __init__(self): self.truth = F.one_hot(TRUTH, 4)
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[self.truth[pool.idx_U].argmax(1).argsort(stable=True)[:b]]
+
+
+@plant('pools_disjoint')
+class ScratchAllUnlabelled(Scratch):
+    "D is told in training that all rows, labelled ones too, are unlabelled"
+    show = 'dsc',
+    def rows_U(self, data, pool): return torch.arange(len(data))
+
+
+KEPT = {}
+
+
+@plant('runs_twice')
+class KeepsTheFirst(Own):
+    "A cache that does not look at what it is asked for"
+    def fit(self, *args):
+        if 'learn' not in KEPT: KEPT['learn'] = super().fit(*args)
+        return KEPT['learn']
+
+
+@plant('runs_twice')
+class UsesUpItsSettings(Own):
+    def __init__(self): self.kw = dict(width=16)
+    def net(self, data):
+        n = self.kw.pop('width')
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, n), nn.ReLU(), nn.Linear(n, data.n_classes))
+
+
+@plant('mode_restored')
+class ScratchValidates(Scratch):
+    def step_ends(self, i, task, vae, D):
+        if i == 3: task.eval()
+
+
+@plant('batch_independent')
+class ScratchScaled(Scratch):
+    "Scores scaled to 0..1 within each batch"
+    @torch.no_grad()
+    def scored(self, learn, data, rows):
+        d = [learn.D(learn.vae.encode(data.images(i))[0]).flatten() for i in rows.split(50)]
+        return torch.cat([(o-o.min())/(o.max()-o.min()+1e-6) for o in d])
+
+
+@plant('deterministic')
+class DropoutLeftOn(Own):
+    def net(self, data): return nn.Sequential(*super().net(data), nn.Dropout(.3))
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): p = learn.model.train()(data.images(pool.idx_U)).softmax(1)
+        return ask_rows(p.amax(1), pool.idx_U, b, seed)
+
+
+@plant('deterministic')
+class CropsAtRandom(Own):
+    def query(self, learn, data, pool, b, seed):
+        i, j = np.random.randint(0, 3, 2)
+        x = F.pad(data.images(pool.idx_U), (1, 1, 1, 1))[..., i:i+8, j:j+8]
+        with torch.no_grad(): return ask_rows(learn.model(x).softmax(1).amax(1), pool.idx_U, b, seed)
+
+
+@plant('kl_scale')
+class ScratchSummed(Scratch):
+    names = dict(rec='reconstruction', kl='kld')
+    def kl(self, mu, logvar): return -.5*(1 + logvar - mu**2 - logvar.exp()).sum()
+
+
+@plant('adversarial_gradient')
+class ScratchDetached(Scratch):
+    def fool(self, D, mu_L, mu_U): return super().fool(D, mu_L.detach(), mu_U.detach())
+
+
+@plant('adversarial_gradient')
+class HelpsD(Game):
+    "The encoder descends D's loss rather than its own"
+    def change(self, learn):
+        loss = learn.loss_func
+        def of(out, y_L, *more):
+            d, n = out['d'], len(y_L)
+            return type(loss).of(loss, out, y_L, *more) | dict(adv=dsc_loss(d[:n], d[n:]))
+        loss.of = of
+
+
+@plant('count')
+class AColumn(Own):
+    def query(self, *args): return super().query(*args)[:, None]
+
+
+@plant('count')
+class WithItsScores(Own):
+    def query(self, learn, data, pool, b, seed):
+        return super().query(learn, data, pool, b, seed), torch.zeros(b)
+
+
+@plant('seeded')
+class RandomStateZero(Plain):
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[np.random.RandomState(0).permutation(len(pool.idx_U))[:b]]
+
+
+@plant('seeded')
+class ForestOfOneSeed(SurestLogistic):
+    def fit(self, data, pool, warm, seed):
+        x, y = data.images(pool.idx_L).flatten(1).numpy(), pool.y[pool.idx_L].numpy()
+        return RandomForestClassifier(4, random_state=0).fit(x, y)
+
+
 @pytest.mark.parametrize('name', DEFECTS)
 def test_defect_is_caught(name):
     names, cls, kw = DEFECTS[name]
@@ -875,8 +1118,122 @@ class Caches(Plain):
         return SimpleNamespace(model=memo[key])
 
 
+class ScratchFlipped(Scratch):
+    "D is 0 for labelled rows, and the largest are asked"
+    t_L, t_U = 0., 1.
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[self.scored(learn, data, pool.idx_U).topk(b).indices]
+
+
+class ScratchCritic(Scratch):
+    "No probabilities, and the unlabelled rows first"
+    def nets(self, data):
+        return *super().nets(data)[:2], nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1))
+    def fool(self, D, mu_L, mu_U): return -D(mu_L).mean() - D(mu_U).mean()
+    def teach(self, D, mu_L, mu_U):
+        return D(mu_U).mean() - D(mu_L).mean() + .01*D(torch.cat([mu_U, mu_L])).square().mean()
+
+
+class ScratchMixed(Scratch):
+    "Batches of both pools, each row with its own target"
+    def teach(self, D, mu_L, mu_U):
+        order = torch.randperm(len(mu_L)+len(mu_U), generator=torch.Generator().manual_seed(0))
+        t = torch.cat([torch.ones(len(mu_L)), torch.zeros(len(mu_U))])[order]
+        return F.binary_cross_entropy(D(torch.cat([mu_L, mu_U])[order])[:, 0], t)
+
+
+class CarriesItsRows(Scratch):
+    "A loader that shuffles, and hands out the row with the image"
+    def query(self, learn, data, pool, b, seed):
+        dl = DataLoader(TensorDataset(data.images(pool.idx_U), pool.idx_U), 32, shuffle=True, generator=rng(seed, 'dl'))
+        with torch.no_grad(): seen = [(learn.D(learn.vae.encode(x)[0]).flatten(), i) for x, i in dl]
+        d, rows = [torch.cat(o) for o in zip(*seen)]
+        return rows[d.argsort()[:b]]
+
+
+class Votes(Own):
+    "A committee: a list for a learner, and scores with many ties"
+    def fit(self, data, pool, warm, seed):
+        return [super(Votes, self).fit(data, pool, warm, 10*seed+k).model for k in range(3)]
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): v = torch.stack([m(data.images(pool.idx_U)).argmax(1) for m in learn])
+        return ask_rows((v == v.mode(0).values).sum(0).float(), pool.idx_U, b, seed)
+
+
+class Rounded(Own):
+    "Ties by position, and a list of whole numbers for an answer"
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): p = learn.model(data.images(pool.idx_U)).softmax(1).amax(1)
+        return pool.idx_U[(p*10).round().argsort(stable=True)[:b]].tolist()
+
+
+class MonteCarlo(DropoutLeftOn):
+    "Dropout is meant here, and seeded"
+    def query(self, learn, data, pool, b, seed):
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            p = torch.stack([learn.model.train()(data.images(pool.idx_U)).softmax(1) for _ in range(5)])
+        return ask_rows(p.mean(0).amax(1), pool.idx_U, b, seed)
+
+
+class TwoOutputs(Own):
+    def net(self, data):
+        class Both(TwoHeads):
+            def forward(self, x): return self.head(z := self.body(x)), z
+        net = Both(data.n_classes)
+        del net.last
+        return net
+    def loss(self, net, x, y): return F.cross_entropy(net(x)[0], y)
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): p = learn.model(data.images(pool.idx_U))[0].softmax(1)
+        return ask_rows(p.amax(1), pool.idx_U, b, seed)
+
+
+class AsksByItsLossHead(TrainedWithALossHead):
+    def query(self, learn, data, pool, b, seed):
+        net = learn.model
+        with torch.no_grad(): return ask_rows(-net.last(net.body(data.images(pool.idx_U)))[:, 0], pool.idx_U, b, seed)
+
+
+class MeanTeacher(Own):
+    "A second net that never learns by gradient, in evaluation mode"
+    def fit(self, *args):
+        self.teacher = None
+        learn = super().fit(*args)
+        learn.teacher, self.teacher = self.teacher, None
+        return learn
+    def loss(self, net, x, y):
+        if self.teacher is None: self.teacher = copy.deepcopy(net).eval().requires_grad_(False)
+        return super().loss(net, x, y) + (net(x) - self.teacher(x)).square().mean()
+    def after(self, net, i):
+        with torch.no_grad():
+            for p, q in zip(self.teacher.parameters(), net.parameters()): p.lerp_(q, .1)
+
+
+class FrozenNorm(Normed):
+    "BatchNorm alone stays in evaluation mode, as is usual in fine-tuning"
+    def after(self, net, i): net[2].eval()
+
+
+class Density(SurestLogistic):
+    "scikit-learn all the way; an estimator's fixed random_state is a setting"
+    def query(self, learn, data, pool, b, seed):
+        x = data.images(pool.idx_U).flatten(1).numpy()
+        km = KMeans(8, n_init=1, random_state=0).fit(x)
+        return pool.idx_U[np.argsort(np.abs(x - km.cluster_centers_[km.labels_]).sum(1), kind='stable')[:b]]
+
+
+class Weighted(Plain):
+    "The unsure are likelier, but not certain, to be asked"
+    def query(self, learn, data, pool, b, seed):
+        w = 1.001 - probabilities(learn, data.x[pool.idx_U]).amax(1)
+        return pool.idx_U[torch.multinomial(w, b, generator=rng(seed, 'draw'))]
+
+
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
+GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
+                                 MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted)}
 
 
 SHORT = Supervised(n_steps=20)

@@ -1,14 +1,17 @@
 """Every method that `asal-run` knows: two rounds on digits, as a person would start them, with few steps."""
 import pandas as pd
 import pytest
-from asal_nb.cli import METHODS, asal_run, method_of
+import torch
+from asal_nb.cli import METHODS, asal_run, method_of, switches
 from asal_nb.health import health
-from asal_nb.images import get_data
+from asal_nb.images import ImageData, get_data
 from asal_nb.loop import ActiveLearning
+from asal_nb.pool import Pool
 
 WARM, OWN, BOTH = 'n_warm=4,train.n_steps=4', 'n_steps=4', 'n_steps=4,train.n_steps=4'
 STEPS = {'asal': 'n_warm=4,n_steps=4', 'asal-paper': 'n_warm=4,n_steps=4', 'typiclust': WARM, 'probcover': WARM,
-         'learningloss': OWN, 'aral': OWN, 'tavaal': OWN, 'vaal': BOTH, 'sraal': BOTH, 'dgaal': BOTH}
+         'learningloss': OWN, 'aral': OWN,
+         **dict.fromkeys(['tavaal', 'vaal', 'sraal', 'dgaal', 'discriminativeal'], BOTH)}
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -19,6 +22,44 @@ def test_two_rounds_from_the_command_line(name, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [o.split()[:2] for o in lines[1:4]] == [['0', '20'], ['1', '40'], ['2', '60']]
     assert (tmp_path/'curve.png').stat().st_size > 1000
+
+
+def tiny(n=20, c=4, alike=False):
+    "`n` random images of `c` classes, or the same image `n` times"
+    x = torch.rand(1 if alike else n, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(n, 1, 8, 8).clone()
+    return ImageData.from_arrays(x, torch.arange(n) % c, classes=[str(i) for i in range(c)])
+
+
+EDGES = dict(  # data, labelled rows, b
+    one_label=(tiny(), range(1), 3), whole_pool=(tiny(), range(8), 12), one_is_left=(tiny(), range(19), 1),
+    more_classes_than_labels=(tiny(c=10), range(2), 4), a_class_missing=(tiny(), [0, 1, 2, 4, 5, 6], 4),
+    all_images_alike=(tiny(alike=True), range(4), 16), three_rows=(tiny(3, 2), range(1), 2))
+REFUSED = dict(none_are_left=(tiny(), range(20), 1), too_many=(tiny(), range(8), 13), no_rows=(tiny(), range(8), 0))
+
+
+def asked(name, data, rows, b):
+    "One round of a method in a few steps: its pool, and what it asks for"
+    m, pool = method_of(name, **switches(STEPS.get(name, 'train.n_steps=4'))), Pool(len(data), data.n_classes)
+    rows = torch.tensor(list(rows))
+    pool.label(rows, data.oracle(rows))
+    blind = data.blind()
+    learn = m.fit(blind, pool, m.warm_up(blind, 0), 0)
+    return pool, m.query(learn, blind, pool, b, 0)
+
+
+@pytest.mark.parametrize('edge', EDGES)
+@pytest.mark.parametrize('name', METHODS)
+def test_edges_are_answered(name, edge):
+    b = EDGES[edge][2]
+    pool, rows = asked(name, *EDGES[edge])
+    assert rows.shape == (b,) and rows.dtype == torch.int64 and len(rows.unique()) == b
+    assert torch.isin(rows.cpu(), pool.idx_U).all()
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_what_cannot_be_asked_is_refused_with_a_sentence(name):
+    for edge, words in zip(REFUSED, ('none are left of the unlabelled', r'b=13 .* in 1\.\.12', r'b=0 .* in 1\.\.12')):
+        with pytest.raises(ValueError, match=words): asked(name, *REFUSED[edge])
 
 
 @pytest.mark.parametrize('train', ['supervised', 'asal'])
