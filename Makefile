@@ -35,7 +35,7 @@ test: $(DEV) $(JS)
 docs: $(DEV) $(JS)
 	$(PY) tools/build_docs.py
 
-bench: $(BASE)
+bench: $(DEV)
 	@set -e; for f in $(filter-out bench/demo.py, $(wildcard bench/[a-z]*.py)); do echo "$$f"; $(PY) $$f; done
 
 study: $(DEV)
