@@ -74,6 +74,9 @@ class PoolLearner(Learner):
         "No bars and no lines; what was measured stays in `learn.recorder`."
         self.remove_cb(ProgressCallback); self.logger = noop
         return self
+    def show_batch(self, **kw):
+        "Some rows of a training batch; `kw` as for the loader's `show_batch`."
+        return self.dls.show_batch(**kw)
     @delegates(GradScaler)
     def to_fp16(self, **kwargs): return self.add_cb(Precision('fp16', **kwargs))
     def to_bf16(self): return self.add_cb(Precision('bf16'))

@@ -12,7 +12,7 @@ import hashlib, torch
 from fastcore.basics import patch, store_attr
 from pathlib import Path
 from torch import Tensor
-from .core import one_of
+from .core import check_device, one_of
 from .pool import as_rows
 from .sources import SETS, check_x, check_y, read_digits, read_folder, read_set, strata
 from .views import show_items
@@ -82,6 +82,8 @@ def from_arrays(cls:ImageData,
     if x_test is not None and (x.shape[1:],x.dtype)!=(x_test.shape[1:],x_test.dtype):
         raise ValueError(f"x_test has rows of {tuple(x_test.shape[1:])} {x_test.dtype}, but x has {tuple(x.shape[1:])} {x.dtype}")
     if classes is None and y is None and y_test is None: raise ValueError("classes must be named where there are no labels")
+    if classes is not None and (not hasattr(classes, '__len__') or len(set(classes)) < max(1, len(classes))):
+        raise ValueError(f"classes={classes!r} must be a list of different names")
     c = len(classes) if classes is not None else None
     y,y_test = [o if o is None else check_y(n, o, len(i), c) for n,o,i in [('y',y,x), ('y_test',y_test,x_test)]]
     classes = [str(o) for o in (range(1+max(int(o.max()) for o in (y,y_test) if o is not None)) if classes is None else classes)]
@@ -156,7 +158,7 @@ def check_fits(n_bytes:int, # bytes to be copied
 def to(self:ImageData, device # torch device or its name
       )->ImageData:
     "The data set on `device`; refused if it does not fit."
-    device = torch.device(device)
+    device = check_device(device)
     if self.device==device: return self
     n_bytes = sum(o.nbytes for o in (self.x, self.x_test) if o is not None)
     check_fits(n_bytes, torch.cuda.mem_get_info(device)[0] if device.type=='cuda' else None, device)

@@ -6,11 +6,11 @@ Docs: https://asal-nb.github.io/asal-nb/loop.html.md"""
 
 # %% auto #0
 __all__ = ['Method', 'run_steps', 'ASAL', 'warmed', 'same_pool', 'Supervised', 'trainer', 'Trained', 'Random', 'plan',
-           'probabilities', 'evaluate_on', 'ActiveLearning']
+           'probabilities', 'evaluate_on', 'check_networks', 'ActiveLearning', 'shrunk']
 
 # %% ../nbs/15_loop.ipynb #6f20ce64
-import inspect
-import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
+import inspect, json
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.callback.schedule import *
 from fastcore.basics import patch, store_attr
 from torch import Tensor
@@ -19,12 +19,13 @@ from .callbacks import NoValid, PoolLearner
 from .coldstart import first_rows
 from .core import bar, check_count, environment, no_unknown, one_of, rng, seed_of, seeded, threads
 from .data import Rows, RowsDL, asal_dls, supervised_dls
-from .images import ImageData
+from .images import ImageData, as_floats
 from .ledger import Ledger
-from .networks import asal_net
+from .networks import asal_net, check_shape
 from .pool import Pool, check_answer
 from .sampler import tie_key
-from .training import H, NET, asal_learner, supervised_learner
+from .store import as_json
+from .training import H, NET, asal_learner, check_hypers, supervised_learner
 from .warmup import TARGETS, codes, warm_learner
 
 # %% ../nbs/15_loop.ipynb #b0d672e0
@@ -35,7 +36,8 @@ class Method:
     @property
     def settings(self):
         "Everything that makes two methods of one class differ, as plain values."
-        return dict(method=type(self).__name__, **{k: getattr(v, 'settings', v) for k,v in sorted(vars(self).items())})
+        own = {k: getattr(v, 'settings', v) for k,v in sorted(vars(self).items())}
+        return json.loads(as_json('settings', dict(method=type(self).__name__, **own)))
     def warm_up(self, data, seed):
         "Once, without labels: a dict of tensors, or None."
     def fit(self, data, pool, warm, seed):
@@ -83,6 +85,7 @@ class ASAL(Method):
         for k,v,ok in (('h_warm',h_warm,[*TARGETS,None]), ('h',h,[*H,None]), ('relabel',relabel,[None,'oui','entropy','margin']),
                        ('condition',condition,['mu','mu+p']), ('ask',ask,ASK)): one_of(k, v, ok)
         for k,v,lo in (('n_warm',n_warm,0), ('n_steps',n_steps,1), ('bs',bs,1), ('bs_U',bs_U,1)): check_count(k, v, lo)
+        check_hypers(lam4=lam4, **kw)
         store_attr('h_warm,h,relabel,condition,ask,lam4,n_warm,n_steps,bs,bs_U'); self.kw = kw
     @classmethod
     def paper(cls, **kw):
@@ -98,7 +101,7 @@ def warmed(data,   # an `ImageData`
            n_warm, # steps; 0 gives the fresh weights
            **kw):  # more for `warm_learner`
     "Algorithm 2 from fresh weights: E, G, C and the h-head as tensors. The last four results are kept."
-    key = data.fingerprint(),str(data.x.device),torch.get_num_threads(),seed,h_warm,n_warm,*sorted(kw.items(), key=str)
+    key = data.fingerprint(),str(data.x.device),torch.get_num_threads(),seed,h_warm,n_warm,as_json('settings', kw)
     if key not in _warmed:
         net_kw,n_h = {k: kw.pop(k) for k in NET if k in kw},TARGETS[h_warm]().n_out if h_warm else 64
         with seeded(seed, 'init'): net = asal_net(data.x_shape, data.n_classes, n_h=n_h, **net_kw).to(data.x.device)
@@ -160,7 +163,7 @@ class Supervised(Method):
         bs=64,          # rows a step
         **kw):          # more for `supervised_learner`
         no_unknown(kw, sorted({'alpha','weight_decay',*NET}), 'Supervised')
-        check_count('n_steps', n_steps); check_count('bs', bs)
+        check_count('n_steps', n_steps); check_count('bs', bs); check_hypers(**kw)
         store_attr('finetune,n_steps,bs'); self.kw = kw
     def warm_up(self, data, seed):
         if self.finetune: return ASAL(**{k: v for k,v in self.kw.items() if k in NET}).warm_up(data, seed)
@@ -226,6 +229,15 @@ def evaluate_on(p,        # (n,c) probabilities
     out = dict(accuracy=right.mean().item(), **{f'accuracy_{k}': right[y==i].mean().item() for i,k in enumerate(classes)})
     return out | {k: float(f(p, y)) for k,f in (metrics or {}).items()}
 
+# %% ../nbs/15_loop.ipynb #a0c94d7d
+def check_networks(x_shape, # of the data's rows
+                   method,  # a `Method`
+                   evaluate,# 'model' or 'independent'
+                  ):
+    "Refuse rows that our networks do not take, where the method's training or the judge is ours and has no `trunk`."
+    how = getattr(method, 'train', method)
+    if isinstance(how, (ASAL,Supervised)) and 'trunk' not in how.kw or evaluate=='independent': check_shape(x_shape)
+
 # %% ../nbs/15_loop.ipynb #dca0adc4
 class ActiveLearning:
     "Active learning as a loop: `.run()`, then `.results`, `.plot()`, `.learn`. Resumes from its ledger after a kill."
@@ -248,11 +260,15 @@ class ActiveLearning:
         n_threads:int=None, # of numerical libraries; recorded
         quiet:bool=None):   # no bars; None: no bars unless watched
         if not isinstance(data, ImageData): raise ValueError(f"data must be an ImageData, such as get_data('digits'), not {type(data).__name__}")
+        check_count('number of classes', data.n_classes, 2)
         for o in ('warm_up','fit','query'):
-            if not callable(getattr(method, o, None)): raise ValueError(f"method={method!r} has no `{o}`; a method has warm_up, fit and query")
+            if isinstance(method, type) or not callable(getattr(method, o, None)): raise ValueError(f"method={method!r} has no `{o}`; a method has warm_up, fit and query, and is made by a call, such as ASAL()")
+        for k,v in {'watch': watch, **(metrics if isinstance(metrics, dict) else {'metrics': metrics})}.items():
+            if v is not None and not callable(v): raise ValueError(f"{k}={v!r} must be a function; metrics are a dict of names to functions")
         one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover']); one_of('evaluate', evaluate, ['model','independent'])
         if pool is not None and (len(pool)!=len(data) or pool.n_classes!=data.n_classes):
             raise ValueError(f"pool has {len(pool)} rows and {pool.n_classes} classes, data has {len(data)} and {data.n_classes}")
+        check_networks(data.x_shape, method, evaluate)
         self.start = pool.copy() if pool is not None else Pool(len(data), data.n_classes)
         self.n_first = 0 if len(self.start.idx_L) else check_count('n_first', n_first)
         self.plan = plan(len(self.start.idx_U), b, rounds, self.n_first, last)
@@ -260,6 +276,8 @@ class ActiveLearning:
         store_attr('data,method,first,seed,evaluate,metrics,watch,n_threads,quiet')
         self.blind,self.pool,self.oracle = data.blind(),self.start.copy(),oracle or data.oracle
         self.name = name or f"{data.name}-{getattr(method, 'name', type(method).__name__.lower())}-{seed}"
+        if self.n_first and first!='random': check_shape([min(o, 64) for o in data.x_shape])
+        self.run_id = self._learn = None
         self.ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
 
 # %% ../nbs/15_loop.ipynb #143c6728
@@ -290,11 +308,20 @@ def choose_first(self:ActiveLearning):
 
 @patch
 def first_codes(self:ActiveLearning):
-    "Codes of all rows under the default warm-up."
-    data = self.blind
+    "Codes of all rows under the default warm-up, which sees images above 64 pixels at 64."
+    data = shrunk(self.blind)
     net = asal_net(data.x_shape, data.n_classes).to(data.x.device)
     net.load_state_dict(ASAL().warm_up(data, self.seed), strict=False)
     return codes(net, data)[0]
+
+def shrunk(data,    # an `ImageData`
+           side=64, # pixels
+          )->ImageData: # without a test set
+    "Images above `side` pixels at that side, by the mean over the pixels they cover; other rows as they are."
+    if len(data.x_shape)!=3 or data.x_shape[-1]<=side: return data
+    x = torch.cat([F.interpolate(as_floats(o), (side,side), mode='area') for o in data.x.split(256)])
+    if data.x.dtype==torch.uint8: x = (255*x).round().byte()
+    return ImageData(x, data.oracle, None, None, data.classes, data.flip, data.name)
 
 # %% ../nbs/15_loop.ipynb #a50e0d32
 @patch
@@ -379,8 +406,8 @@ def run(self:ActiveLearning):
     "Go through the plan from where the ledger stands; returns itself."
     self.pool,self._learn = self.start.copy(),None
     self.set_aside(self.pool.idx_L)
-    self.run_id = run = self.ledger.open_run(self.name, self.settings, environment())
     with threads(self.n_threads):
+        self.run_id = run = self.ledger.open_run(self.name, self.settings, environment())
         asks = dict(enumerate(self.plan, start=0 if self.n_first else 1))
         if self.n_first: self.label(run, 0, self.choose_first() if self.ledger.asked(run, 0) is None else None)
         for r in bar(range(max(asks, default=0)+1), quiet=self.quiet, comment=self.name): self.step(run, r, asks.get(r+1))
@@ -403,6 +430,7 @@ def learn(self:ActiveLearning):
 @patch(as_prop=True)
 def results(self:ActiveLearning)->pd.DataFrame:
     "A line a round: `round, n_labelled, accuracy`, the accuracy of each class, further metrics."
+    if self.run_id is None: raise ValueError('nothing has been measured yet: call .run() first')
     t = pd.DataFrame(self.ledger.results(self.run_id))
     first = ['round','n_labelled','accuracy']
     return t[first + [o for o in t if o not in first]]

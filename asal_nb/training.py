@@ -6,10 +6,10 @@ Docs: https://asal-nb.github.io/asal-nb/training.html.md"""
 
 # %% auto #0
 __all__ = ['H', 'NET', 'Pseudo', 'Propagate', 'PseudoPropagate', 'ASALLoss', 'dsc_batch', 'dsc_step', 'DscStep', 'two_groups',
-           'TwoRates', 'ASALLearner', 'load_warm', 'asal_learner', 'supervised_learner']
+           'TwoRates', 'ASALLearner', 'load_warm', 'check_hypers', 'asal_learner', 'supervised_learner']
 
 # %% ../nbs/12_training.ipynb #1626db22
-import math, numpy as np, torch
+import math, numbers, numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.callback.hook import *
 from fastai.callback.schedule import *
@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from .adversarial import dsc_loss, soft_targets, vae_adv_loss
 from .callbacks import PoolLearner, adamw
 from .classifier import align, combine, log_p_y, propagate, pseudo
-from .core import no_unknown, one_of, seeded
+from .core import check_count, no_unknown, one_of, seeded
 from .networks import ASALNet, TaskNet, asal_net, dsc_input
 from .objective import vae_loss
-from .url import bound, log_p_x
+from .url import bound, check_weight, log_p_x
 from .views import strong
 from .warmup import TARGETS, CodeLoss, Plain, Target, LossTerms, Views, codes
 
@@ -215,9 +215,25 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
         if k in own and own[k].shape==v.shape and not k.startswith(('dsc.','clf.y_head.')): own[k].copy_(v)
     return net
 
-# %% ../nbs/12_training.ipynb #6798fd25
+# %% ../nbs/12_training.ipynb #9681707f
 NET = ('nz','nf','trunk','size','p_drop')
 
+def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner` and `asal_net`
+    "Refuse rates, weights and sizes with which nothing can be trained."
+    for k,v in kw.items():
+        real = isinstance(v, numbers.Real) and not isinstance(v, bool)
+        if v is None and k in ('lam1','lam1_w','nf','trunk','size'): continue
+        if k in ('alpha','alpha1','alpha1_w') and not (real and 0 < v < math.inf):
+            raise ValueError(f"{k}={v!r} must be a finite number above 0")
+        if k=='p_drop' and not (real and 0 <= v < 1): raise ValueError(f"p_drop={v!r} must be at least 0 and below 1")
+        if k=='trunk' and not isinstance(v, nn.Module): raise ValueError(f"trunk={v!r} must be a feature extractor, an nn.Module")
+        if k=='likelihood': one_of(k, v, ['gaussian','bernoulli'])
+        if k=='fresh' and not isinstance(v, bool): raise ValueError(f"fresh={v!r} must be True or False")
+        if k in ('nz','size','nf'): check_count(k, v)
+        if k=='nf' and v%8: raise ValueError(f"nf={v} must be a multiple of 8, the groups of its normalisation")
+        if k.startswith(('lam','beta')) or k in ('alpha2','weight_decay'): check_weight(k, v)
+
+# %% ../nbs/12_training.ipynb #6798fd25
 def asal_learner(dls,           # from `asal_dls`
                  h='pseudo',    # Eq. (3)'s target: 'pseudo' 'propagate' 'pseudo+propagate' 'instance' 'rotation' 'cluster' or None (D22)
                  relabel='margin', # D's targets for U: None 'oui' 'entropy' 'margin' (D18)
@@ -239,6 +255,8 @@ def asal_learner(dls,           # from `asal_dls`
                  cbs=(),        # as in fastai
                  **kw)->ASALLearner: # nz, nf, trunk, size, p_drop of `asal_net`; the rest goes to `Learner`
     "The `Learner` of Algorithm 1 on both pools."
+    check_hypers(alpha1=alpha1, alpha2=alpha2, lam1=lam1, lam2=lam2, lam3=lam3, lam4=lam4, beta=beta, beta_c=beta_c, fresh=fresh,
+                 likelihood=likelihood, weight_decay=weight_decay, **{k: kw[k] for k in NET if k in kw})
     data,target = dls.data,H[h]() if one_of('h', h, [*H, None]) else Plain()
     one_of('relabel', relabel, [None,'oui','entropy','margin'])
     with seeded(seed, 'init'):
@@ -259,6 +277,7 @@ def supervised_learner(dls,      # from `supervised_dls`
                        cbs=(),   # as in fastai
                        **kw)->PoolLearner: # nz, nf, trunk, p_drop of `asal_net`; the rest goes to `Learner`
     "The plain supervised `Learner` of E and C on the labelled rows."
+    check_hypers(alpha=alpha, weight_decay=weight_decay, **{k: kw[k] for k in NET if k in kw})
     with seeded(seed, 'init'):
         net = asal_net(dls.data.x_shape, dls.data.n_classes, **{k: kw.pop(k) for k in NET if k in kw})
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)

@@ -11,7 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from asal_nb import loop
+from asal_nb.core import rng, seeded
 from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
 from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised, plan
@@ -100,6 +103,58 @@ def test_any_labelled_size_and_batch_trains(n_L, bs, bs_U):
     assert learn.dls.train.dataset.bs == bs
 
 
+def photos():
+    "Images of 72 pixels, more than our own trunk takes"
+    g, y = rng(0, 'photos'), torch.arange(40) % 3
+    x = (torch.rand(40, 3, 72, 72, generator=g)*.5 + y[:, None, None, None]*.2).clamp(0, 1)
+    return ImageData.from_arrays(x, y, x[:9], y[:9])
+
+
+def trunk():
+    with seeded(3, 'trunk'): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=8), nn.BatchNorm2d(8), nn.ReLU())
+
+
+@pytest.mark.parametrize('method', [lambda t: ASAL(trunk=t, n_warm=1, n_steps=5, bs=8, bs_U=8, nz=4, size=16),
+                                    lambda t: Random(Supervised(trunk=t, n_steps=5, bs=8, nz=4))],
+                         ids=['asal', 'random'])
+def test_a_trunk_of_ones_own(method, tmp_path):
+    "It stands in the ledger by class and weights, is left as it was, and a run does not depend on those before it."
+    data, mine = photos(), trunk()
+
+    def run(t, ledger, seed=1):
+        al = ActiveLearning(data, method(t), 5, 1, 6, 'random', seed, tmp_path/ledger, quiet=True).run()
+        return al.results.values.tolist(), [v.tolist() for v in al.learn.model.state_dict().values()]
+
+    first = run(mine, 'a.db')
+    run(mine, 'b.db', seed=2)
+    loop._warmed.clear()
+    assert run(mine, 'c.db') == first == run(trunk(), 'a.db')
+    assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), trunk().state_dict().values()))
+    with torch.no_grad(): mine[0].bias += 1
+    with pytest.raises(ValueError, match='other settings: method was .*Sequential, 624 parameters'): run(mine, 'a.db')
+
+
+def test_rows_without_a_network_are_refused_at_once():
+    "Above 64 pixels the default network, as method or as judge, is refused before anybody is asked."
+    for kw in (dict(method=ASAL()), dict(method=Random()), dict(method=ASAL(trunk=trunk()), evaluate='independent')):
+        with pytest.raises(ValueError, match=r'rows have shape \(3, 72, 72\)'):
+            ActiveLearning(photos(), **kw, b=2, rounds=1, n_first=6)
+
+
+def test_first_codes_of_photographs(monkeypatch):
+    "First rows come from the default warm-up, which sees photographs at 64 pixels."
+    monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: loop.warmed(data, seed, 'instance', 0))
+    al = ActiveLearning(photos(), ASAL(trunk=trunk()), b=2, rounds=1, n_first=6)
+    assert al.first_codes().shape == (40, 32) and len(al.choose_first().unique()) == 6
+
+
+def test_the_ledger_notes_the_threads_of_the_run():
+    "Not those of the process around it."
+    data, n = ImageData.from_arrays(torch.rand(20, 4), torch.arange(20) % 2), torch.get_num_threads() + 1
+    al = ActiveLearning(data, Random(Supervised(n_steps=1)), 2, 1, 4, 'random', n_threads=n, quiet=True).run()
+    assert al.ledger.runs()[0]['env']['threads'] == n and torch.get_num_threads() == n - 1
+
+
 def test_arms_start_alike():
     "First rows depend on data, seed, n_first and first alone: not on the method."
     y = torch.arange(80) % 4
@@ -114,14 +169,27 @@ def test_arms_start_alike():
     (dict(method='asla'), "did you mean 'asal'"),
     (dict(set='lamb4=1'), "'lamb4' is unknown"),
     (dict(set='ask=minn'), "did you mean 'min'"),
+    (dict(set='lam4='), "lam4='' must be a finite number"),
+    (dict(set='alpha1=0'), 'alpha1=0 must be a finite number above 0'),
+    (dict(set='alpha2=-1'), 'alpha2=-1 must be'),
+    (dict(set='nf=-8'), 'nf=-8 must be a whole number'),
+    (dict(set='fresh=maybe'), "fresh='maybe' must be True or False"),
+    (dict(set='trunk=resnet'), "trunk='resnet' must be a feature extractor"),
+    (dict(method='random', set='p_drop=2'), 'p_drop=2 must be'),
+    (dict(device='nonsense'), "device='nonsense' cannot be used here"),
+    (dict(device='cuda:99'), "device='cuda:99' cannot be used here"),
+    (dict(out='nowhere/x.png'), "out='nowhere/x.png' cannot be written"),
+    (dict(out='x.pgn'), "did you mean 'png'"),
+    (dict(out='.'), "ending of out=''"),
     (dict(b='9999'), 'the plan asks for'),
     (dict(first='typi'), "first='typi' is unknown"),
     (dict(ledger='/proc/none/x.db'), 'x.db'),
     (dict(rounds=-1), 'rounds=-1'),
 ])
-def test_command_says_what_is_wrong(kw, words, capsys):
+def test_command_says_what_is_wrong(kw, words, capsys, monkeypatch):
     "One sentence and exit code 2, before any work."
     from asal_nb.cli import asal_run
+    monkeypatch.setattr(loop, 'run_steps', lambda *args: pytest.fail('it had begun to train'))
     with pytest.raises(SystemExit) as e: asal_run(**kw)
     said = capsys.readouterr()
     assert e.value.code == 2 and said.out == '' and words in said.err and len(said.err.splitlines()) == 1

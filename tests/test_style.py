@@ -17,6 +17,7 @@ EXPORT = re.compile(r'^#\|\s*export[si]?\b', re.M)
 DEFAULT = re.compile(r'#\|\s*default_exp\s+(\S+)')
 ASSERTS = re.compile(r'\b(assert|test_\w+\(|expect_fail|pytest\.raises)')
 OWN = re.compile(r'^\s*from (?:asal_nb)?\.(\w+) import|^\s*import asal_nb\.(\w+)', re.M)
+INSTALL = "if 'google.colab' in str(get_ipython()): get_ipython().system('pip install -q asal-nb')"
 SENTENCE = re.compile(r'print\(f?["\'][A-Z]')
 MOST = 25  # lines of doing in one exported cell
 
@@ -165,6 +166,12 @@ def test_exported_cells_are_short(p):
 @chapters
 def test_exporting_chapters_have_a_picture(p):
     if any(map(is_exported, BOOK[p])): assert any(map(has_picture, BOOK[p])), f'{p.name} has no picture'
+
+
+@chapters
+def test_colab_installs_first(p):
+    first = next(c for c in code(BOOK[p]) if not DEFAULT.search(src(c)))
+    assert INSTALL in src(first), f'{p.name}: on Colab nothing installs the package'
 
 
 @pytest.mark.parametrize('p', BOOK, ids=lambda p: p.stem)
