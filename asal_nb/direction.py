@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from unittest.mock import patch as replaced
 from .adversarial import entropy, margin
 from .evidence import Evidence, Skip, copied
-from .inside import gap
+from .inside import apart
 from .watching import Watch, watched
 
 # %% ../nbs/27e_direction.ipynb #011e331d
@@ -30,7 +30,7 @@ def wanted(self:Evidence)->Tensor: # (m,) one for each row of idx_U
     out = [c['out'].cpu() for c in self.scored.scalars.get(id(d), [])]
     if s.std() <= 1e-6*s.abs().max(): raise Skip('D scores all rows alike')
     if out and sum(map(len, out))==len(s) and torch.cat(out).std()>0 and np.corrcoef(torch.cat(out), s)[0,1]<0: s = -s
-    try: g = gap(self.pushes())
+    try: g = apart(self.pushes())
     except Skip: g = self.lean() or 1
     return -s if g<-.01 else s
 

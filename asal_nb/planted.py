@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/planted.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'Truth', 'Blind', 'low_rows', 'pool_of', 'planted', 'quarters', 'stripes', 'as_bytes', 'other_world', 'reach',
-           'is_ours', 'stashes', 'as_labels']
+           'is_ours', 'stashes', 'labels_in']
 
 # %% ../nbs/27b_planted.ipynb #3263659d
 import dis, types
@@ -134,12 +134,12 @@ def stashes(o,     # a method
     "Whatever can be reached from `o` and holds the labels of all of `rows`."
     rows,out = np.asarray(rows),[]
     for v in list(reach(o).values()):
-        try: same = (as_labels(v, len(y))[rows]==np.asarray(y)[rows]).all()
+        try: same = (labels_in(v, len(y))[rows]==np.asarray(y)[rows]).all()
         except (TypeError, ValueError, IndexError, KeyError): continue
         if same: out.append(v)
     return out
 
-def as_labels(v, # anything that may hold labels: one a row, by row, or one-hot
+def labels_in(v, # anything that may hold labels: one a row, by row, or one-hot
               n, # rows
              )->np.ndarray: # (n,)
     "Labels as an array; ValueError where there are none."
