@@ -32,6 +32,12 @@ from .url import bound, check_weight, log_p_x
 from .views import strong
 from .warmup import TARGETS, CodeLoss, Plain, Target, LossTerms, Views, codes
 
+# %% ../nbs/12_training.ipynb #53d81ecb
+def _mean_of_all(t):
+    "The mean of `t` over processes, where there are several."
+    if num_distrib()>1: torch.distributed.all_reduce(t); t = t/num_distrib()
+    return t
+
 # %% ../nbs/12_training.ipynb #69a72c16
 class Pseudo(Target):
     "h is what C says of the weak view where it is at least `tau` sure, predicted on the strong view."
@@ -97,11 +103,6 @@ class ASALLoss(CodeLoss):
     def total(self, url, cls_L, cls_U, adv): return vae_loss(url, cls_L, cls_U, adv, self.lam1, self.lam2, self.lam3, self.lam4)
 
 # %% ../nbs/12_training.ipynb #9694a026
-def _mean_of_all(t):
-    "The mean of `t` over processes, where there are several."
-    if num_distrib()>1: torch.distributed.all_reduce(t); t = t/num_distrib()
-    return t
-
 def _mean_grads(ps):
     "Averages gradients over processes, where there are several."
     if num_distrib()<2: return
