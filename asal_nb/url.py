@@ -41,7 +41,7 @@ def check_unit(name:str, # what the reader called it
 def pool_mean(v:Tensor, # (n,) one value for each row
              )->Tensor: # scalar
     "The mean over a pool, 0 for an empty one: the expectations of Eqs. (1) to (7), (D10)."
-    return v.sum()/max(len(v), 1)
+    return v.mean() if len(v) else v.sum()
 
 def check_weight(name:str, # what the reader called it
                  w,        # its value
