@@ -54,7 +54,7 @@ def main():
     a.add_argument('--labels', type=int, nargs='+', default=[500])
     a.add_argument('--seeds', type=int, default=3)
     a = a.parse_args()
-    if not a.name: return print(table())
+    if not a.name: return print(table() if lines() else 'no attempts yet')
     from asal_nb.cli import switches
     for seed in range(a.seeds):
         for n in a.labels:
