@@ -52,8 +52,13 @@ def trainer_of(method # a `Method`
 def training(how # the `settings` of a method
             )->str: # equal for equal trainings
     "Settings of the part that trains, as JSON, without `ask`."
-    while isinstance(how, dict) and isinstance(how.get('train'), dict): how = how['train']
+    how = _innermost(how)
     return as_json('settings', {k: v for k,v in how.items() if k!='ask'} if isinstance(how, dict) else how)
+
+def _innermost(how):
+    "The settings of the innermost `train`."
+    while isinstance(how, dict) and isinstance(how.get('train'), dict): how = how['train']
+    return how
 
 def _settings_of(method # any object with `warm_up`, `fit`, `query`
                ):      # a dict, or its repr

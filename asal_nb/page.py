@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from html import escape
 from matplotlib.figure import Figure
 from pathlib import Path
-from .arms import own_settings
+from .arms import _innermost, own_settings
 from .report import show_asked_map, show_entropy
 from .store import write_whole
 from .study import Study
@@ -24,7 +24,7 @@ PITFALLS = ('data distribution','starting budget','query size','classifier confi
 
 def _trains(how):
     "The settings of what trains: those of the innermost `train`."
-    while isinstance(how, dict) and isinstance(how.get('train'), dict): how = how['train']
+    how = _innermost(how)
     return how if isinstance(how, dict) else dict(method=str(how))
 
 def _kind(how): # name of a training, without its numbers
