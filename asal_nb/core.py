@@ -57,8 +57,8 @@ def environment()->dict: # what the bits of a run depend on beside its seed
 def check_device(device    # a torch device or its name
                 )->torch.device:
     "`device` as torch knows it; one that does not exist or cannot be used here is refused."
-    try: return torch.zeros(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError, ValueError) as e:
+    try: t = torch.zeros(1, device=device); t.item(); return t.device
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as e:
         raise ValueError(f"device={str(device)!r} cannot be used here ({str(e).splitlines()[0]})") from None
 
 # %% ../nbs/00_core.ipynb #e89d91ba

@@ -128,6 +128,13 @@ def fingerprint(self:ImageData)->str: # 16 hexadecimal digits
         for o in x.split(4096): h.update(o.cpu().contiguous().numpy())
     return h.hexdigest()
 
+@patch
+def exam(self:ImageData)->str: # 16 hexadecimal digits
+    "A hash of the test labels and the names of classes: by what, beside the images, a run is judged."
+    h = hashlib.blake2b(repr([str(o) for o in self.classes]).encode(), digest_size=8)
+    if self.y_test is not None: h.update(self.y_test.cpu().long().contiguous().numpy())
+    return h.hexdigest()
+
 # %% ../nbs/08c_images.ipynb #d945ad94
 @patch
 def blind(self:ImageData)->ImageData:

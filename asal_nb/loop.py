@@ -265,7 +265,7 @@ class ActiveLearning:
             if isinstance(method, type) or not callable(getattr(method, o, None)): raise ValueError(f"method={method!r} has no `{o}`; a method has warm_up, fit and query, and is made by a call, such as ASAL()")
         for k,v in {'watch': watch, **(metrics if isinstance(metrics, dict) else {'metrics': metrics})}.items():
             if v is not None and not callable(v): raise ValueError(f"{k}={v!r} must be a function; metrics are a dict of names to functions")
-        one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover']); one_of('evaluate', evaluate, ['model','independent'])
+        check_count('seed', seed, 0); one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover']); one_of('evaluate', evaluate, ['model','independent'])
         if pool is not None and (len(pool)!=len(data) or pool.n_classes!=data.n_classes):
             raise ValueError(f"pool has {len(pool)} rows and {pool.n_classes} classes, data has {len(data)} and {data.n_classes}")
         check_networks(data.x_shape, method, evaluate)
@@ -286,7 +286,7 @@ def settings(self:ActiveLearning):
     "What the run's rows and numbers depend on, as plain values."
     how = getattr(self.method, 'settings', repr(self.method))
     start = {str(r): int(self.start.y[r]) for r in self.start.idx_L.tolist()}
-    return dict(data=self.data.fingerprint(), method=how, plan=self.plan, first=self.first, seed=self.seed, evaluate=self.evaluate, start=start)
+    return dict(data=self.data.fingerprint(), exam=self.data.exam(), method=how, plan=self.plan, first=self.first, seed=self.seed, evaluate=self.evaluate, start=start)
 
 @patch
 def seed_for(self:ActiveLearning, *purpose):

@@ -77,6 +77,7 @@ def strata(y:Tensor,   # (N,) labels
 def read_digits(split:int=0, # seed of the test rows
                )->tuple:     # x (1297,1,8,8) uint8, y, x_test (500,1,8,8), y_test, class names
     "The 8x8 digits, with 500 stratified test rows drawn by `split`."
+    check_count('split', split, 0, 2**32-1)
     d = load_digits()
     x,y = torch.tensor((d.images*255/16).round(), dtype=torch.uint8)[:,None],torch.tensor(d.target)
     rest,drawn = strata(y, 500, split)

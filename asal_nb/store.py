@@ -35,6 +35,7 @@ class Store:
     def __init__(self, path,         # SQLite file, made if it does not exist; None or ':memory:': in memory
                  sql:str,            # statements that make the tables, if the file is new
                  *, readonly=False): # open an existing file for reading
+        if not isinstance(path, (str,Path,type(None))): raise ValueError(f"ledger={path!r} must be a path, or None for one in memory")
         self.path,self.sql,self.pid,self.lock = None if path is None or str(path)==':memory:' else Path(path),sql,os.getpid(),threading.RLock()
         self.db = None
         try: self.db = self.connect(readonly); self.prepare(readonly)

@@ -148,7 +148,7 @@ def test_digits():
         a.x.unique().tolist()
     )  # 0..16, no other value
     for bad in (-1, 1.5, '0'):
-        with pytest.raises(ValueError, match='seed='): get_data('digits', split=bad)
+        with pytest.raises(ValueError, match='split='): get_data('digits', split=bad)
 
 
 def save(path, size=(12, 10), mode='RGB', fill=7):
