@@ -30,7 +30,7 @@ from .networks import ASALNet, TaskNet, asal_net, dsc_input
 from .objective import vae_loss
 from .url import bound, check_weight, log_p_x
 from .views import strong
-from .warmup import TARGETS, CodeLoss, Plain, Target, LossTerms, Views, codes
+from .warmup import TARGETS, CodeLoss, Plain, Target, LossTerms, Views, codes, rate_of
 
 # %% ../nbs/12_training.ipynb #53d81ecb
 def _mean_of_all(t):
@@ -223,7 +223,7 @@ def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner
     "Refuse rates, weights and sizes with which nothing can be trained."
     for k,v in kw.items():
         real = isinstance(v, numbers.Real) and not isinstance(v, bool)
-        if v is None and k in ('lam1','lam1_w','nf','trunk','size'): continue
+        if v is None and k in ('alpha','alpha1','alpha1_w','lam1','lam1_w','nf','trunk','size'): continue
         if k in ('alpha','alpha1','alpha1_w') and not (real and 0 < v < math.inf):
             raise ValueError(f"{k}={v!r} must be a finite number above 0")
         if k=='p_drop' and not (real and 0 <= v < 1): raise ValueError(f"p_drop={v!r} must be at least 0 and below 1")
@@ -239,7 +239,7 @@ def asal_learner(dls,           # from `asal_dls`
                  h='pseudo',    # Eq. (3)'s target: 'pseudo' 'propagate' 'pseudo+propagate' 'instance' 'rotation' 'cluster' or None (D22)
                  relabel='margin', # D's targets for U: None 'oui' 'entropy' 'margin' (D18)
                  condition='mu+p', # what D sees: 'mu' or 'mu+p'
-                 alpha1=1e-2,   # rate of E, G and C
+                 alpha1=None,   # rate of E, G and C; None: `rate_of`
                  alpha2=5e-3,   # rate of D
                  lam1=None,     # weight of Eq. (1); 2/D_x by default (D4, D17)
                  lam2=1.,       # of Eq. (2)
@@ -264,13 +264,14 @@ def asal_learner(dls,           # from `asal_dls`
         net = asal_net(data.x_shape, data.n_classes, n_h=target.n_out, condition=condition, **{k: kw.pop(k) for k in NET if k in kw})
     load_warm(net, warm).to(dls.device)
     loss = ASALLoss(target, 2/net.gen.n_x if lam1 is None else lam1, lam2, lam3, lam4, beta, beta_c, likelihood)
+    alpha1 = rate_of(alpha1, net)
     opt = partial(TwoRates, ratio=alpha2/alpha1, weight_decay=weight_decay)
     return ASALLearner(dls, net, loss, opt, lr=alpha1, splitter=two_groups, metrics=metrics,
                        cbs=[Views(target), DscStep(relabel, fresh), LossTerms('url','cls_L','cls_U','adv','dsc'), *cbs], **kw)
 
 # %% ../nbs/12_training.ipynb #72dcc2e4
 def supervised_learner(dls,      # from `supervised_dls`
-                       alpha=1e-2,# rate
+                       alpha=None,# rate; None: `rate_of`
                        weight_decay=.01, # of AdamW
                        warm=None,# tensors of a warm-up: fine-tuning
                        seed=0,   # of the first weights
@@ -283,4 +284,4 @@ def supervised_learner(dls,      # from `supervised_dls`
         net = asal_net(dls.data.x_shape, dls.data.n_classes, **{k: kw.pop(k) for k in NET if k in kw})
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=weight_decay))
-    return PoolLearner(dls, task, CodeLoss(), opt, lr=alpha, metrics=metrics, cbs=list(cbs), **kw)
+    return PoolLearner(dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=list(cbs), **kw)

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/warmup.html.md"""
 
 # %% auto #0
 __all__ = ['TARGETS', 'Target', 'Instance', 'Plain', 'Rotation', 'Cluster', 'codes', 'Views', 'WarmViews', 'CodeLoss', 'WarmLoss',
-           'LossTerms', 'warm_learner', 'warm_up', 'show_codes']
+           'LossTerms', 'rate_of', 'warm_learner', 'warm_up', 'show_codes']
 
 # %% ../nbs/11_warmup.ipynb #97f8644d
 import matplotlib.pyplot as plt, torch, torch.nn.functional as F
@@ -23,7 +23,7 @@ from .callbacks import NoValid, PoolLearner, adamw
 from .classifier import log_p_instance, log_p_y, rotate
 from .core import check_count, one_of, seeded
 from .data import warm_dls
-from .networks import ASALNet, asal_net
+from .networks import ASALNet, Features, asal_net
 from .objective import warm_loss
 from .sampler import kmeans
 from .url import bound, log_p_x
@@ -167,15 +167,23 @@ class LossTerms(Callback):
         self.n += 1
     def mean(self, k): return (self.sums[k]/self.n).item() if getattr(self, 'n', 0) else float('nan')
 
-# %% ../nbs/11_warmup.ipynb #3b1a5796
+# %% ../nbs/11_warmup.ipynb #b054c4d3
 TARGETS = dict(instance=Instance, rotation=Rotation, cluster=Cluster)
 
+def rate_of(alpha, # as given, or None
+            net,   # whose `enc` it is for
+           )->float:
+    "A learning rate: `alpha` where it is given, else 1e-2, and 1e-4 for a trunk of one's own, deep and perhaps trained before."
+    if alpha is not None: return alpha
+    return 1e-4 if isinstance(net.enc.trunk, Features) else 1e-2
+
+# %% ../nbs/11_warmup.ipynb #3b1a5796
 def warm_learner(net:ASALNet,      # trained in place, but for D
                  data,             # an `ImageData`; its labels are not touched
                  h_warm='instance',# 'instance', 'rotation', 'cluster', or None for Eq. (1) alone
                  seed=0,           # of views, noise and order
                  bs=128,           # rows a batch
-                 alpha1_w=1e-2,    # rate
+                 alpha1_w=None,    # rate; None: `rate_of`
                  lam1_w=None,      # default 2/D_x
                  lam2_w=1.,        # weight of Eq. (7)
                  beta=.01,         # weight of the KL in Eq. (1): at 1 the code of small images collapses
@@ -188,7 +196,7 @@ def warm_learner(net:ASALNet,      # trained in place, but for D
     loss = WarmLoss(h, 2/n_x if lam1_w is None else lam1_w, lam2_w, beta, beta_c, likelihood)
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
     players = lambda m: [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
-    return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=alpha1_w, splitter=players,
+    return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=rate_of(alpha1_w, net), splitter=players,
                        cbs=[WarmViews(h), LossTerms('url','cls'), NoValid()] + list(kw.pop('cbs', [])), **kw)
 
 @delegates(warm_learner, but=['net','data'])

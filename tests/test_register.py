@@ -24,7 +24,7 @@ from asal_nb.pool import Pool, ask_oracle
 from asal_nb.sampler import ask_rows, diverse, query
 from asal_nb.training import H, ASALLoss, asal_learner, dsc_batch, dsc_step, two_groups
 from asal_nb.url import bound, log_p_x
-from asal_nb.warmup import TARGETS, Instance, Plain, WarmLoss, codes, warm_learner
+from asal_nb.warmup import TARGETS, Instance, Plain, WarmLoss, codes, rate_of, warm_learner
 
 REGISTER = [f'D{i}' for i in range(1, 23)]
 N, N_L, C = 40, 12, 3  # rows, labelled rows, classes
@@ -349,8 +349,9 @@ def test_D17_defaults_are_those_of_the_register():
     def defaults(f): return {k: p.default for k, p in inspect.signature(f).parameters.items()}
     game, warm, method = map(defaults, (asal_learner, warm_learner, ASAL))
     assert {k: game[k] for k in ('lam1', 'lam2', 'lam3', 'lam4', 'beta', 'alpha1', 'alpha2')} == dict(
-        lam1=None, lam2=1, lam3=1, lam4=.1, beta=.01, alpha1=1e-2, alpha2=5e-3)
-    assert (warm['lam1_w'], warm['lam2_w'], warm['beta'], warm['alpha1_w']) == (None, 1, .01, 1e-2)
+        lam1=None, lam2=1, lam3=1, lam4=.1, beta=.01, alpha1=None, alpha2=5e-3)
+    assert (warm['lam1_w'], warm['lam2_w'], warm['beta'], warm['alpha1_w']) == (None, 1, .01, None)
+    assert rate_of(None, asal_net((1, 8, 8), C)) == 1e-2
     assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 1200, 1200)
     assert asal_net((1, 8, 8), C).nz == 32
 
