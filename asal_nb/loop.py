@@ -25,7 +25,7 @@ from .networks import asal_net, check_shape
 from .pool import Pool, check_answer
 from .sampler import tie_key
 from .store import as_json
-from .training import H, NET, asal_learner, check_hypers, supervised_learner
+from .training import NET, asal_learner, check_hypers, supervised_learner, target_of
 from .warmup import TARGETS, codes, warm_learner
 
 # %% ../nbs/15_loop.ipynb #b0d672e0
@@ -86,10 +86,10 @@ class ASAL(Method):
         precision=None,    # 'bf16' or 'fp16': half precision while training
         **kw):             # more for `asal_learner` and `warm_learner`
         no_unknown(kw, sorted(_LEARNER|_WARM), 'ASAL')
-        for k,v,ok in (('h_warm',h_warm,[*TARGETS,None]), ('h',h,[*H,None]), ('relabel',relabel,[None,'oui','entropy','margin']),
+        for k,v,ok in (('h_warm',h_warm,[*TARGETS,None]), ('relabel',relabel,[None,'oui','entropy','margin']),
                        ('condition',condition,['mu','mu+p']), ('ask',ask,ASK), ('precision',precision,PRECISIONS)): one_of(k, v, ok)
         for k,v,lo in (('n_warm',n_warm,0), ('n_steps',n_steps,1), ('bs',bs,1), ('bs_U',bs_U,1)): check_count(k, v, lo)
-        check_hypers(lam4=lam4, **kw)
+        check_hypers(lam4=lam4, **kw); target_of(h, kw.get('tau'))
         store_attr('h_warm,h,relabel,condition,ask,lam4,n_warm,n_steps,bs,bs_U,precision'); self.kw = kw
     @classmethod
     def paper(cls, **kw):
