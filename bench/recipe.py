@@ -1,6 +1,7 @@
 """Attempts at a recipe, on tuning rows only: a whole run of some method, and its accuracy after each round.
 
-recipe.py NAME [--data fashion_mnist] [--method asal] [--train asal] [--set alpha1=.003,n_steps=800] [--plan 100 400 500] [--seeds 0 1 2]
+recipe.py NAME [--data fashion_mnist] [--method asal] [--train asal] [--set alpha1=.003,n_steps=800]
+               [--plan 100 400 500] [--seeds 0 1 2]
 Each run is a line of bench/results/recipe.jsonl and is not made twice. Without NAME: the table."""
 import argparse
 import json
@@ -27,8 +28,9 @@ def attempt(data, method, train, switches, plan, seed):
     whole = get_data(data, split=seed % 5) if data == 'digits' else get_data(data)
     first = 'random' if method == 'random' else 'typiclust'
     start = time.process_time()
-    al = ActiveLearning(whole.tuning(HELD[data], seed), method_of(method, train or None, **switches), plan[1:], n_first=plan[0], first=first,
-                        seed=seed, quiet=True).run()
+    m = method_of(method, train or None, **switches)
+    al = ActiveLearning(whole.tuning(HELD[data], seed), m, plan[1:], n_first=plan[0], first=first, seed=seed, quiet=True)
+    al.run()
     return [round(o, 4) for o in al.results.accuracy], round(time.process_time() - start)
 
 
@@ -55,7 +57,8 @@ def main():
     if not a.name: return print(table() if lines() else 'no attempts yet')
     from asal_nb.cli import switches
     for seed in a.seeds:
-        key = dict(data=a.data, name=a.name, method=a.method, train=a.train, switches=a.set, plan=a.plan or PLAN[a.data], seed=seed)
+        how = dict(data=a.data, name=a.name, method=a.method, train=a.train, switches=a.set)
+        key = how | dict(plan=a.plan or PLAN[a.data], seed=seed)
         if any(key.items() <= o.items() for o in lines()): continue
         acc, spent = attempt(a.data, a.method, a.train, switches(a.set), key['plan'], seed)
         with KEPT.open('a') as f: f.write(json.dumps(key | dict(accuracy=acc, cpu_s=spent)) + '\n')
