@@ -25,11 +25,11 @@ def attempt(data, method, train, switches, plan, seed):
     from asal_nb.images import get_data
     from asal_nb.loop import ActiveLearning
     torch.set_num_threads(1)
-    whole = get_data(data, split=seed % 5) if data == 'digits' else get_data(data)
+    d = (get_data(data, split=seed % 5) if data == 'digits' else get_data(data)).tuning(HELD[data], seed)
     first = 'random' if method == 'random' else 'typiclust'
     start = time.process_time()
     m = method_of(method, train or None, **switches)
-    al = ActiveLearning(whole.tuning(HELD[data], seed), m, plan[1:], n_first=plan[0], first=first, seed=seed, quiet=True)
+    al = ActiveLearning(d, m, plan[1:], n_first=plan[0], first=first, seed=seed, quiet=True)
     al.run()
     return [round(o, 4) for o in al.results.accuracy], round(time.process_time() - start)
 
