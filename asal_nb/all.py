@@ -27,6 +27,7 @@ from .training import *
 from .asking import *
 from .coldstart import *
 from .ledger import *
+from .archive import *
 from .loop import *
 from .health import *
 from .uncertainty import *

@@ -14,34 +14,13 @@ from fastcore import imports
 from fastcore.basics import patch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threading import Lock
+from .archive import opened
 from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, settings_diff
 from .loop import ActiveLearning
 from .store import as_json
 from .study import Study, read_study
-
-# %% ../nbs/31_compare.ipynb #4eb82807
-_COLUMNS = {'ask': 'round,pos,row', 'answer': 'row,y,by,current,at', 'round': 'round,n_labelled,metrics'}
-
-@patch
-def taken(self:Ledger, run:int # number of the run
-         )->dict:              # table -> its lines
-    "All that a run asked, was answered and measured, as plain values."
-    return {t: self.db.execute(f'SELECT {c} FROM {t} WHERE run=? ORDER BY rowid', (run,)).fetchall() for t,c in _COLUMNS.items()}
-
-@patch
-def add_run(self:Ledger, name:str, # of the run; not in this ledger yet
-            settings:dict,         # what makes it the run it is
-            env:dict,              # where it ran
-            lines:dict):           # from `taken`
-    "A finished run with all its lines, in one transaction; a name that exists is refused."
-    if name in [o['name'] for o in self.runs()]: raise ValueError(f"run {name!r} is in the ledger already")
-    with self.writing() as db:
-        run = db.execute('INSERT INTO run(name,settings) VALUES (?,?)', (name,as_json('settings', settings))).lastrowid
-        db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,as_json('env', env)))
-        for t,c in _COLUMNS.items():
-            db.executemany(f"INSERT INTO {t}(run,{c}) VALUES (?{',?'*len(c.split(','))})", [(run,*o) for o in lines[t]])
 
 # %% ../nbs/31_compare.ipynb #804fc592
 def first_key(al # an `ActiveLearning`
@@ -165,7 +144,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
             *, evaluate='model', # or 'independent'
             last='exact',    # or 'rest'
             vary=(),         # conditions in which arms are meant to differ: `CONDITIONS`
-            ledger=None,     # path, `Ledger`, or None to keep the study in memory
+            ledger=None,     # path (NAME.xz is kept packed), `Ledger`, or None to keep the study in memory
             n_jobs=None,     # at a time; None: as many as processors, or 1 on another device
             address=None,    # of Dask's scheduler
             quiet=None,      # no bar, no settings; None: none unless watched
@@ -174,7 +153,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
     if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address: raise ValueError(f"address={address!r} is for backend='dask', not {backend!r}")
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
-    led = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+    led = ledger if isinstance(ledger, Ledger) else opened(ledger)
     try:
         left,own,device = jobs_of(arms, seeds, plan, led, vary)
         if is_watched() if quiet is None else not quiet: print(f'Settings that differ:\n{own_settings(own).to_string()}')

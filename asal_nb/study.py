@@ -12,6 +12,7 @@ import math
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.basics import patch
 from . import statistics as st
+from .archive import opened
 from .arms import training
 from .core import one_of
 from .ledger import Ledger
@@ -181,15 +182,18 @@ def _labels(n, o): return f'more than {n[-1]:g}' if math.isinf(o) else f'{n[0]:g
 # %% ../nbs/30b_study.ipynb #54575cf5
 def read_study(ledger,     # a `Ledger` or its path
                arms=None,  # which; None: all
-               seeds=None, # which; None: all
+               seeds=None, # which; None: all; 'finished': those under which every arm is over
               )->Study:
     "The study whose runs a ledger holds under the names arm/seed."
     if not isinstance(ledger, Ledger):
-        with Ledger(ledger, readonly=True) as led: return read_study(led, arms, seeds)
+        with opened(ledger, readonly=True) as led: return read_study(led, arms, seeds)
     runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))],
                  asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None], results=ledger.results(o['id']))
             for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')]
             if a and s.lstrip('-').isdigit() and o['n_rounds']==len(o['settings']['plan'])
-            and (arms is None or a in arms) and (seeds is None or int(s) in seeds)]
+            and (arms is None or a in arms) and (seeds in (None,'finished') or int(s) in seeds)]
+    if seeds=='finished':
+        want,over = set(arms or [o['arm'] for o in runs]),lambda s: {o['arm'] for o in runs if o['seed']==s}
+        runs = [o for o in runs if over(o['seed'])==want]
     order = list(arms or ())
     return Study(sorted(runs, key=lambda o: order.index(o['arm'])) if order else runs)
