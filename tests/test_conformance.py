@@ -161,9 +161,8 @@ class NegatedScores(Game):
     def query(self, learn, data, pool, b, seed): return ask_rows(learn.scores(pool.idx_U), pool.idx_U, b, seed)
 
 
-@plant('direction')
-class SwappedPools(Game):
-    "D is taught 0 for labelled rows, and the smallest are asked all the same"
+class SwapsTerms:
+    "The learner's `terms` say that labelled rows are taught 0, and the others 1"
     def fit(self, *args):
         learn = super().fit(*args)
         def terms(b, f=learn.terms):
@@ -171,6 +170,11 @@ class SwappedPools(Game):
             return f(b) | dict(dsc=dsc_loss(d[n:], d[:n]))
         learn.terms = terms
         return learn
+
+
+@plant('direction')
+class SwappedPools(SwapsTerms, Game):
+    "D is taught 0 for labelled rows, and the smallest are asked all the same"
 
 
 @plant('direction')
@@ -1081,15 +1085,8 @@ class ScrambledOwn(Own):
         return super().query(learn, data, SimpleNamespace(idx_U=rows), b, seed)
 
 
-class Flipped(SwappedInTraining):
+class Flipped(SwapsTerms, SwappedInTraining):
     "D is 0 for labelled rows, and the largest are asked: another convention, consistently"
-    def fit(self, *args):
-        learn = super().fit(*args)
-        def terms(b, f=learn.terms):
-            d, n = learn.dsc(seen_by_dsc_of(learn.model, torch.cat(b[0]))), len(b[1])
-            return f(b) | dict(dsc=dsc_loss(d[n:], d[:n]))
-        learn.terms = terms
-        return learn
     def query(self, learn, data, pool, b, seed): return ask_rows(-learn.scores(pool.idx_U), pool.idx_U, b, seed)
 
 
