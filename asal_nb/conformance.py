@@ -42,8 +42,8 @@ def nets(self:Evidence)->dict:
 def asks_by(self:Evidence, nets # id to (name, module)
            )->bool:
     "Does the query name other rows once these nets have other weights?"
-    for i in (0,5): # a few rows, and half the pool
-        with shaken([m for _,m in nets.values()], 3): w = watched((copied(self.fresh) or self.method).query, self.learn, self.base.data, self.base.pool, *self.asks[i], limit=self.base.patience)
+    for i,size in ((0,3), (5,3), (0,-3), (5,-3)): # a few rows, and half the pool; either way
+        with shaken([m for _,m in nets.values()], size): w = watched((copied(self.fresh) or self.method).query, self.learn, self.base.data, self.base.pool, *self.asks[i], limit=self.base.patience)
         if w.error or (was := self.base.rows(i)) is None or was.tolist()!=torch.as_tensor(w.value).flatten().tolist(): return True
     return False
 

@@ -93,7 +93,8 @@ class Evidence:
         self.data,self.kind = planted() if data is None else (blinded(data),None)
         self.y,self.all_y = self.data.oracle.hidden,data.oracle(torch.arange(len(data))) if data is not None else None
         self.pool = pool_of(low_rows(len(self.data)), self.y, self.data.n_classes)
-        b,n_U = max(1, min(8, len(self.pool.idx_U)//8)),len(self.pool.idx_U)
+        n_U = len(self.pool.idx_U)
+        b = max(1, min(8, n_U//24)) # a diverse choice among ten times as many is still one among the least
         self.asks = [(b,1),(b,1),(b,2),(b,3),(b,4),(n_U//2,5)]
         self.fresh,self.classes = copied(method),class_state(method)
     def run(self, method, data, pool, asks, **kw):

@@ -61,12 +61,12 @@ def from_each(s,      # (N,) a number for each dataset row
     return 'each' if all(low(o, eps) for o in blocks) and not is_share and not low(rows, .01*s[rows].std()) else ''
 
 def batches(blocks, # list of (n,) rows
-            U,      # (m,) rows
+            order,  # (m,) rows, as they came by
            )->list: # of (n,) rows; empty where these are no batches
-    "The blocks, if a loader could have made them: they share `U` among them, in equal parts but for the last."
+    "The blocks, if a loader could have made them: `order`, cut in equal parts but for the last."
     n = [len(o) for o in blocks]
-    if len(n)<2 or sum(n)!=len(U) or len(set(n[:-1]))>1 or n[-1]>n[0]: return []
-    return blocks if torch.cat(blocks).sort()[0].equal(U) else []
+    if len(n)<2 or len(set(n[:-1]))>1 or n[-1]>n[0]: return []
+    return blocks if torch.cat(blocks).equal(order) else []
 
 # %% ../nbs/27f_scoring.ipynb #cc36f51d
 @patch
@@ -78,9 +78,10 @@ def numbers(self:Evidence, i # which query
     calls += [[(c['rows'],f(c['out'].float().softmax(1))) for c in o] for o in w.outs.values() if o[0]['out'].shape[1]>1 for f in (margin,entropy,largest)]
     pooled = list({tuple(r.tolist()): r for r in w.pooled}.values())
     for o in calls:
-        if any(r is None or len(r)!=len(v) for r,v in o) or not torch.cat([r for r,_ in o]).sort()[0].equal(U): continue
-        s = torch.zeros(len(self.data)); s[torch.cat([r for r,_ in o])] = torch.cat([v for _,v in o]).float().cpu()
-        ways = [v for v in (batches([r for r,_ in o], U), batches(pooled, U)) if v]
+        if any(r is None or len(r)!=len(v) for r,v in o) or not (order := torch.cat([r for r,_ in o])).sort()[0].equal(U): continue
+        s = torch.zeros(len(self.data)); s[order] = torch.cat([v for _,v in o]).float().cpu()
+        called = [r for r,_ in o] if len(o)>2 or order.equal(U) else [] # two parts in an order of their own may be two classes
+        ways = [v for v in (batches(called, order), batches(pooled, order)) if v]
         for sign in (1,-1): yield i,sign*s,ways
 
 def largest(p # (n,c) probabilities

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from asal_nb.adversarial import dsc_loss
 from asal_nb.conformance import CHECKS, check
 from asal_nb.core import rng, seeded
-from asal_nb.images import ImageData
+from asal_nb.images import ImageData, get_data
 from asal_nb.loop import ASAL, Method, Random, Supervised, probabilities, run_steps
 from asal_nb.sampler import ask_rows, query
 from asal_nb.training import DscStep, asal_learner, dsc_step
@@ -1542,6 +1542,17 @@ def test_no_shipped_method_is_flagged(name):
 @pytest.mark.parametrize('name', GOOD)
 def test_what_is_right_is_not_flagged(name):
     r = check(GOOD[name]())
+    assert r.ok, r
+
+
+def few_digits(n=400):
+    d = get_data('digits')
+    return ImageData.from_arrays(d.x[:n], d.oracle(torch.arange(n)), d.x_test[:40], d.y_test[:40])
+
+
+@pytest.mark.parametrize('name, data', [('ASAL', mine), ('UnnamedAndUnsure', mine), ('EachClassItsShare', few_digits)])
+def test_what_is_right_is_not_flagged_on_users_data(name, data):
+    r = check({**GOOD, **SHIPPED}[name](), data())
     assert r.ok, r
 
 
