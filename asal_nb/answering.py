@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from .evidence import Evidence, Run, Skip
-from .direction import keys
+from .order import keys
 
-# %% ../nbs/27g_answering.ipynb #73901769
+# %% ../nbs/27g_answering.ipynb #8f828e1c
 @patch
 def answers(self:Evidence):
     "Pairs of b and the rows that a query gave, of the plain and the second round."
@@ -28,11 +28,12 @@ def count(self:Evidence):
     for r,b,rows in self.answers():
         if rows is None: return f'a query for {b} rows gave no list of whole numbers; expected {b} dataset rows'
         if len(rows)!=b: return f'a query for {b} rows gave {len(rows)}; expected {b}'
-    if len(s := np.shape(self.base.asked[0][1].value))!=1: return f'a query for {self.asks[0][0]} rows gave them in shape {s}; expected ({self.asks[0][0]},)'
+    if len(s := tuple(np.shape(self.base.asked[0][1].value)))!=1: return f'a query for {self.asks[0][0]} rows gave them in shape {s}; expected ({self.asks[0][0]},)'
     for r in (self.base,self.whole):
         for b,w in r.asked:
             if w.error: return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows {w.error}; expected {b} rows'
 
+# %% ../nbs/27g_answering.ipynb #d469ceeb
 @patch
 def no_repeats(self:Evidence):
     "No row is asked twice, in a query or in a later round."
@@ -42,7 +43,7 @@ def no_repeats(self:Evidence):
     if a is not None and w is not None and (n := int(torch.isin(w, a).sum())) and not self.rows_not_positions():
         return f'{n} of {len(a)} rows that were asked in the first round, and labelled, were asked again in the second; expected none'
 
-# %% ../nbs/27g_answering.ipynb #f10fc709
+# %% ../nbs/27g_answering.ipynb #66a6e3a8
 @patch
 def rows_not_positions(self:Evidence):
     "Dataset rows are returned, not positions in the pool."
@@ -51,6 +52,7 @@ def rows_not_positions(self:Evidence):
     if bad and all(rows.min()>=0 and rows.max()<len(r.pool.idx_U) for r,rows in got):
         return f'all answers lie in 0..m-1, m being the number of unlabelled rows, and {bad} of them are not unlabelled: these are positions; expected dataset rows, pool.idx_U[positions]'
 
+# %% ../nbs/27g_answering.ipynb #fde14a9f
 @patch
 def pools_disjoint(self:Evidence):
     "Labelled and unlabelled rows stay apart, and together are all rows."
@@ -83,7 +85,7 @@ def mistaken(self:Evidence):
         n += int(among.sum()); k += int((g[among].sign()==g[~is_L].sum().sign()).sum())
     if n>=10 and k>.5*n: return f'in training D was taught {k} times that a labelled row is unlabelled; expected batches of unlabelled rows alone'
 
-# %% ../nbs/27g_answering.ipynb #a3a83c5e
+# %% ../nbs/27g_answering.ipynb #e91549d3
 @patch
 def oracle_leak(self:Evidence):
     "The labels of unlabelled rows are not read before they are paid for."
@@ -93,6 +95,7 @@ def oracle_leak(self:Evidence):
     if n := len(U & set(told)): return f'the labels of {n} unlabelled rows were read; expected none, as a method sees labels through pool.y alone'
     if 'labels' in self.causes(): return 'with other labels of the unlabelled rows the round ended differently: the method carries a copy of them; expected no difference'
 
+# %% ../nbs/27g_answering.ipynb #7c6a7ad0
 @patch
 def train_test_disjoint(self:Evidence):
     "Test rows take no part in training or asking."
