@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from .adversarial import entropy
 from .asking import seen_by_dsc
 from .core import check_count, one_of
-from .statistics import show_verdicts
+from .statistics import differences, show_verdicts, verdicts
 from .study import Study
 from .training import ASALLearner
 from .warmup import codes, show_codes
@@ -30,11 +30,39 @@ def show_differences(self:Study,
     "Each arm's paired differences from its reference: seeds as ticks, means with Holm's intervals, coloured by verdict."
     d,v = self.differences(reference, on, level),dict(zip(self.arms, self.values(on)))
     if d.empty: raise ValueError('no arm has a random arm under its own training; name another reference, such as ' f'reference={self.arms[0]!r}')
-    ax = show_verdicts([f'{a} - {o}' for a,o in d['against'].items()], d.to_dict('list'), ax)
-    for y,(a,o) in enumerate(d['against'].items()): ax.plot(v[a] - v[o], [y]*len(self.seeds), '|', color='k', alpha=.6)
+    return _show(d, [(f'{a} - {o}',v[a] - v[o]) for a,o in d['against'].items()], ax, on, level)
+
+def _show(d, pairs, ax, on, level):
+    "The lines of `d` as intervals, each pair's name beside it and its seeds as ticks."
+    ax = show_verdicts([k for k,_ in pairs], d.to_dict('list'), ax)
+    for y,(_,o) in enumerate(pairs): ax.plot(o, [y]*len(o), '|', color='k', alpha=.6)
     ax.set_ylim(len(d)-.5, -.5)
     ax.set_xlabel(f"difference in {'mean accuracy over the labels' if on=='area' else f'accuracy at {on} labels'}, {level:.0%} intervals")
     return ax
+
+# %% ../nbs/32_report.ipynb #2c76b510
+@patch
+def less(self:Study,
+         arm,       # its name
+         others,    # names of the arms it is set against
+         on='area', # or one of the budgets
+         level=.95, # 1 minus the chance of any false verdict among these
+        )->pd.DataFrame: # mean, lo, hi, p, verdict; a line for each of the others
+    "Paired differences of one arm from each of a few others, corrected for their number (Holm)."
+    v = {o: self.values(on)[self.arms.index(one_of('arm', o, self.arms))] for o in (arm,*others)}
+    return pd.DataFrame(verdicts(np.stack([differences(v[arm], v[o]) for o in others]), level), index=[f'{arm} - {o}' for o in others])
+
+@patch
+def show_less(self:Study,
+              arm,       # its name
+              others,    # names of the arms it is set against
+              ax=None,   # axes
+              on='area', # or one of the budgets
+              level=.95, # 1 minus the chance of any false verdict among these
+             ):          # the axes
+    "`less` as a picture: seeds as ticks, means with their intervals, coloured by verdict."
+    d,v = self.less(arm, others, on, level),dict(zip(self.arms, self.values(on)))
+    return _show(d, [(f'{arm} - {o}',v[arm] - v[o]) for o in others], ax, on, level)
 
 # %% ../nbs/32_report.ipynb #9faae3b6
 @patch
