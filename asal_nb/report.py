@@ -36,7 +36,7 @@ def _show(d, pairs, ax, on, level):
     "The lines of `d` as intervals, each pair's name beside it and its seeds as ticks."
     ax = show_verdicts([k for k,_ in pairs], d.to_dict('list'), ax)
     for y,(_,o) in enumerate(pairs): ax.plot(o, [y]*len(o), '|', color='k', alpha=.6)
-    ax.set_ylim(len(d)-.5, -.5)
+    ax.set_ylim(len(d)-.5, -.5); ax.locator_params(axis='x', nbins=6)
     ax.set_xlabel(f"difference in {'mean accuracy over the labels' if on=='area' else f'accuracy at {on} labels'}, {level:.0%} intervals")
     return ax
 

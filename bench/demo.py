@@ -1,6 +1,5 @@
 "The main job, on digits from 20 labels: ASAL, random with the same training, random with supervised training."
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -83,7 +82,6 @@ def main():
     a.add_argument('--seeds', type=int, default=5)
     a.add_argument('--jobs', type=int, default=2)
     a.add_argument('--paper', action='store_true', help='add the arm ASAL.paper()')
-    a.add_argument('--save', action='store_true', help='keep the figures in bench/results/demo.json')
     a = a.parse_args()
     names = [k for k in arms() if a.paper or k != 'ASAL.paper()']
     print(f'{len(names)} arms x {a.seeds} seeds on digits, 20, 60 and 200 labels', flush=True)
@@ -92,11 +90,6 @@ def main():
     (ROOT/'out').mkdir(exist_ok=True)
     draw(res, ROOT/'out'/'demo.png')
     print('learning curves: out/demo.png')
-    if a.save:
-        from asal_nb.core import environment
-        (ROOT/'bench'/'results').mkdir(exist_ok=True)
-        kept = dict(arms=res, seeds=a.seeds, machine=environment())
-        (ROOT/'bench'/'results'/'demo.json').write_text(json.dumps(kept, indent=1) + '\n')
 
 
 if __name__ == '__main__': main()
