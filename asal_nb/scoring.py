@@ -90,10 +90,10 @@ def numbers(self:Evidence, i # which query
 def relative(self:Evidence):
     "Are scores changed by their batch on the way from the net to the choice?"
     seen = [list(self.numbers(i)) for i in range(len(self.base.asked)) if i!=1]
-    for same in zip(*seen) if len(seen)==5 and len(set(map(len, seen)))==1 else []: # one kind of number, query by query
-        found = {from_each(s, o, self.base.rows(i)) for (i,s,blocks) in same for o in blocks if self.base.rows(i) is not None}
-        if 'each' in found and '' not in found:
-            return "the asked rows are those with the smallest scores of each batch, not of all: scores are centred or scaled within their batch; expected them as the net gives them"
+    kinds = zip(*seen) if len(seen)==5 and len(set(map(len, seen)))==1 else [] # one kind of number, query by query
+    found = [{from_each(s, o, self.base.rows(i)) for (i,s,blocks) in same for o in blocks if self.base.rows(i) is not None} for same in kinds]
+    if {'all'} not in found and any('each' in o and '' not in o for o in found): # the smallest of any kind explain the choice
+        return "the asked rows are those with the smallest scores of each batch, not of all: scores are centred or scaled within their batch; expected them as the net gives them"
 
 # %% ../nbs/27f_scoring.ipynb #6fd9b399
 @patch
