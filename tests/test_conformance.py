@@ -49,7 +49,7 @@ class Game(ASAL):
     def __init__(self): super().__init__(n_warm=8, n_steps=20)
     def change(self, learn): pass
     def fit(self, data, pool, warm, seed):
-        dls = asal_dls(data, pool, 32, bs_U=64, seed=seed)
+        dls = asal_dls(data, pool, self.bs, bs_U=self.bs_U, seed=seed)
         learn = asal_learner(dls, self.h, self.relabel, self.condition, lam4=self.lam4, warm=warm, seed=seed)
         self.change(learn)
         return run_steps(learn, self.n_steps, seed)
