@@ -193,7 +193,9 @@ def read_study(ledger,     # a `Ledger` or its path
             if a and s.lstrip('-').isdigit() and o['n_rounds']==len(o['settings']['plan'])
             and (arms is None or a in arms) and (seeds in (None,'finished') or int(s) in seeds)]
     if seeds=='finished':
-        want,over = set(arms or [o['arm'] for o in runs]),lambda s: {o['arm'] for o in runs if o['seed']==s}
-        runs = [o for o in runs if over(o['seed'])==want]
+        by = {a: {o['seed'] for o in runs if o['arm']==a} for a in arms or dict.fromkeys(o['arm'] for o in runs)}
+        shared = set.intersection(*by.values()) if by else set()
+        if not shared: raise ValueError(f"{ledger!r} has no finished run of a study" + (' under a seed that all arms share' if by else '; asal-compare makes ledgers that have'))
+        runs = [o for o in runs if o['seed'] in shared]
     order = list(arms or ())
     return Study(sorted(runs, key=lambda o: order.index(o['arm'])) if order else runs)
