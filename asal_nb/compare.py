@@ -110,18 +110,27 @@ def jobs_of(arms,   # names to `Arm`s
     return left,own,next(iter(loops.values())).data.device.type
 
 # %% ../nbs/31_compare.ipynb #91be87c1
+def _client(address # of Dask's scheduler, or None
+           ):        # a context
+    "A client of the scheduler for as long as the context lasts; without an address nothing."
+    if not address: return contextlib.nullcontext()
+    from distributed import Client
+    return Client(address, set_as_default=False)
+
 def results_of(calls,   # from joblib's `delayed`
                backend, # 'loky', 'dask' or 'sequential'
                n_jobs,  # at a time
-               address, # of Dask's scheduler
+               address, # of Dask's scheduler; None: of the client that the caller has
               ):        # what the calls return, in the order in which they end
     "Run the calls on one of joblib's backends, one thread each."
-    kw = dict(loky=dict(inner_max_num_threads=1), dask=dict(scheduler_host=address), sequential={})[backend]
-    try:
-        with parallel_config(backend, n_jobs=n_jobs, **kw): run = Parallel(return_as='generator_unordered', batch_size=1)
-    except ImportError as e: raise ValueError(f"backend='dask' needs another package: pip install 'asal-nb[dask]' ({e})") from None
-    except OSError as e: raise ValueError(f"no Dask scheduler answers at address={address!r} ({e})") from None
-    return run(calls)
+    with contextlib.ExitStack() as over:
+        try:
+            client = over.enter_context(_client(address))
+            kw = dict(loky=dict(inner_max_num_threads=1), dask=dict(client=client), sequential={})[backend]
+            with parallel_config(backend, n_jobs=n_jobs, **kw): run = Parallel(return_as='generator_unordered', batch_size=1)
+        except ImportError as e: raise ValueError(f"backend='dask' needs another package: pip install 'asal-nb[dask]' ({e})") from None
+        except OSError as e: raise ValueError(f"no Dask scheduler answers at address={address!r} ({e})") from None
+        yield from run(calls)
 
 def _work(left,   # from `jobs_of`
           plan,   # the study's

@@ -89,6 +89,7 @@ def test_a_worker_dies_and_the_study_ends_the_same(tmp_path, whole, cluster):  #
     arms = dict(ends=Noted(TINY), deep=Noted(ASAL(n_warm=0, n_steps=4)))
     s = compare(arms, toy, range(5), 'dask', **PLAN, ledger=path, quiet=True, address=client.scheduler.address)
     t.join()
+    assert sum(o.name == 'IO loop' for o in threading.enumerate()) == 1, 'the study left a client behind'
     assert len(client.scheduler_info()['workers']) == 1, 'both workers live: nothing was killed'
     begun = [o for o in notes(log) if o[0] == dead[0]]
     again = [o for o in notes(log) if o[0] != dead[0]]
