@@ -1,4 +1,5 @@
 "Comparing: a killed study ends as one that was not, processes change nothing, unequal arms are refused by name."
+import contextlib
 import os
 import signal
 import sqlite3
@@ -249,8 +250,9 @@ def test_dask_gets_its_address(monkeypatch):
         def __enter__(self): pass
         def __exit__(self, *exc): pass
     monkeypatch.setattr(module, 'parallel_config', Config)
+    monkeypatch.setattr(module, '_client', lambda address: contextlib.nullcontext(f'client of {address}'))
     assert [*module.results_of([], 'dask', -1, 'tcp://a:8786')] == []
-    assert told == [('dask', dict(n_jobs=-1, scheduler_host='tcp://a:8786'))]
+    assert told == [('dask', dict(n_jobs=-1, client='client of tcp://a:8786'))]
 
 
 def test_a_person_sees_a_bar_and_the_settings(capsys):
