@@ -10,13 +10,12 @@ __all__ = ['discriminate', 'DiscriminativeAL', 'Permuted']
 # %% ../nbs/21b_discriminative.ipynb #b32cbb8d
 import torch
 from torch import Tensor
-from .asking import fit_dsc
+from .asking import fit_dsc, seen_by_dsc
 from .core import check_count, rng, seeded
 from .geometry import Geometric, keyed, known
 from .loop import Trained, same_pool
 from .networks import Discriminator
 from .sampler import diverse, query
-from .warmup import codes
 
 # %% ../nbs/21b_discriminative.ipynb #080738cb
 def discriminate(z:Tensor,     # (n,k) features that stand still
@@ -69,4 +68,5 @@ class Permuted(Trained):
         same_pool(learn, data, pool)
         rows = pool.idx_U.to(data.device)
         deal = torch.randperm(len(rows), generator=rng(seed, 'permuted')).to(data.device)
-        return diverse(learn.scores(rows)[deal], codes(learn.model, data, rows)[0], rows, b, seed, self.n_short)
+        mu,_,z = seen_by_dsc(learn, rows)
+        return diverse(learn.dsc(z).detach()[deal], mu, rows, b, seed, self.n_short)
