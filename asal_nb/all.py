@@ -28,6 +28,7 @@ from .asking import *
 from .coldstart import *
 from .ledger import *
 from .archive import *
+from .once import *
 from .loop import *
 from .health import *
 from .uncertainty import *

@@ -15,12 +15,16 @@ import pytest
 import torch
 
 import asal_nb.compare as module
+import asal_nb.loop as loop
 from asal_nb.arms import Arm, conditions, task_of, with_random, as_arms
 from asal_nb.compare import compare
 from asal_nb.core import rng
 from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
-from asal_nb.loop import ASAL, ActiveLearning, Method, Random, Supervised, Trained
+from asal_nb.asking import ASK
+from asal_nb.discriminative import Permuted
+from asal_nb.loop import ASAL, ActiveLearning, Method, Random, Supervised, Trained, run_steps
+from asal_nb.uncertainty import Margin
 from asal_nb.study import read_study
 
 PLAN = dict(b=5, rounds=2, n_first=4, first='random')
@@ -123,6 +127,36 @@ def test_a_job_is_a_run_of_the_loop(whole):
         assert [o['accuracy'] for o in led.results(run)] == al.results.accuracy.tolist()
         firsts = {(o['name'].split('/')[1], tuple(led.asked(o['id'], 0).tolist())) for o in led.runs()}
     assert len(firsts) == 5
+
+
+def alike():
+    "Arms that train alike and ask differently; with dropout, so that training draws from the global generator too"
+    def own(**kw): return ASAL(n_warm=6, n_steps=6, bs=8, bs_U=8, p_drop=.2, **kw)
+    plain = Supervised(n_steps=6, p_drop=.2)
+    return dict(**{how: own(ask=how) for how in ASK}, paper=own(condition='mu', relabel=None), permuted=Permuted(own()),
+                margin=Margin(own(), diverse=True), ends=Ends(plain), plain=Margin(plain))
+
+
+def asked_and_measured(ledger, run):
+    "Rows, answers and accuracies of a run"
+    return [o.tolist() for o in ledger.answers(run)], [o['accuracy'] for o in ledger.results(run)]
+
+
+def test_what_arms_share_changes_nothing(monkeypatch):
+    "What arms have in common is made once a seed; and each job is still what it would have been alone."
+    made, led, arms = [], Ledger(), with_random(as_arms(alike()))
+    loop.once.last.clear()
+    with monkeypatch.context() as m, warnings.catch_warnings():
+        m.setattr(loop, 'run_steps', lambda learn, *a: made.append(type(learn.loss_func)) or run_steps(learn, *a))
+        warnings.simplefilter('ignore', UserWarning)
+        compare(alike(), toy, range(2), 'sequential', ledger=led, quiet=True, **PLAN)
+    warm_ups, first_rounds, later = 1, 3, 2*len(arms)    # one warm-up; ASAL's two trainings and the plain one
+    assert len(made) == 2*(warm_ups + first_rounds + later)
+    for o in led.runs():
+        name, seed = o['name'].split('/')
+        loop.once.last.clear()
+        al = ActiveLearning(toy(int(seed)), arms[name].method, seed=int(seed), n_threads=1, quiet=True, **PLAN).run()
+        assert asked_and_measured(al.ledger, al.run_id) == asked_and_measured(led, o['id']), name
 
 
 def test_random_is_always_there(whole):
