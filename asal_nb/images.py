@@ -120,10 +120,16 @@ def images(self:ImageData, rows=None, # (n,) dataset rows; None: all
 
 @patch
 def fingerprint(self:ImageData)->str: # 16 hexadecimal digits
-    "A hash of the images of pool and test set, to recognise the data by."
+    "A hash of the images of pool and test set, to recognise the data by; made anew only when torch has changed them."
+    xs = [o for o in (self.x, self.x_test) if o is not None]
+    now = [(id(o), object() if o.is_inference() else o._version) for o in xs]
+    if getattr(self, '_hashed', (None,))[0]!=now: self._hashed = now,_hash_of(xs)
+    return self._hashed[1]
+
+def _hash_of(xs):
+    "16 hexadecimal digits for some tensors: shapes, kinds and content."
     h = hashlib.blake2b(digest_size=8)
-    for x in (self.x, self.x_test):
-        if x is None: continue
+    for x in xs:
         h.update(f'{tuple(x.shape)} {x.dtype}'.encode())
         for o in x.split(4096): h.update(o.cpu().contiguous().numpy())
     return h.hexdigest()
