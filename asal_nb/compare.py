@@ -72,7 +72,7 @@ def arm_job(name, # of the arm
         al.ledger.save_first_rows(first_key(al), rows)
         try: al.run()
         except ValueError as e: raise ValueError(f"arm {name!r} with seed {seed}: {e}") from e
-        return dict(name=f'{name}/{seed}', settings=al.settings, env=environment(), lines=al.ledger.taken(al.run_id))
+        return dict(name=f'{name}/{seed}', settings=al.settings, env=environment(al.data.device), lines=al.ledger.taken(al.run_id))
 
 # %% ../nbs/31_compare.ipynb #7b5fb323
 def check_seeds(seeds # whole numbers

@@ -49,10 +49,12 @@ def threads(n:int|None): # threads for torch, BLAS and OpenMP; None leaves them 
         with threadpool_limits(n): yield
     finally: torch.set_num_threads(was)
 
-def environment()->dict: # what the bits of a run depend on beside its seed
-    "Versions, processor and threads: with these equal, the same seed gives the same bits on a CPU."
+def environment(device='cpu', # where the data is
+               )->dict:       # what the bits of a run depend on beside its seed
+    "Versions, processor, threads and, on a GPU, its name: with these equal, the same seed gives the same bits on a CPU."
+    gpu = dict(gpu=torch.cuda.get_device_name(device)) if torch.device(device).type=='cuda' else {}
     return dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
-                machine=platform.machine(), threads=torch.get_num_threads())
+                machine=platform.machine(), threads=torch.get_num_threads(), **gpu)
 
 def check_device(device    # a torch device or its name
                 )->torch.device:

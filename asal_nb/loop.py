@@ -439,7 +439,7 @@ def run(self:ActiveLearning):
     self.pool,self._learn = self.start.copy(),None
     self.set_aside(self.pool.idx_L)
     with threads(self.n_threads):
-        self.run_id = run = self.ledger.open_run(self.name, self.settings, environment())
+        self.run_id = run = self.ledger.open_run(self.name, self.settings, environment(self.data.device))
         asks = dict(enumerate(self.plan, start=0 if self.n_first else 1))
         if self.n_first: self.label(run, 0, self.choose_first() if self.ledger.asked(run, 0) is None else None)
         for r in bar(range(max(asks, default=0)+1), quiet=self.quiet, comment=self.name): self.step(run, r, asks.get(r+1))
