@@ -19,7 +19,7 @@ def features(n, seed=0):
     return z, (z @ centre.T/8 + torch.randn(n, C, generator=g)).softmax(1)
 
 
-def ours(rule, n):
+def ours(rule, n, device='cpu'):
     "The rule as our method of that name runs it, a function of the seed"
     import torch
     from functools import partial
@@ -28,8 +28,8 @@ def ours(rule, n):
     from asal_nb.geometry import keyed
     from asal_nb.gradients import badge
     from asal_nb.sampler import ask_rows
-    z, p = features(n)
-    rows, U = torch.arange(n), torch.arange(L, n)
+    z, p = [o.to(device) for o in features(n)]
+    rows, U = torch.arange(n, device=device), torch.arange(L, n, device=device)
     if rule == 'core-set': return lambda seed=0: keyed(kcenter, z, rows, rows[:L], B, seed).tolist()
     how = {'TypiClust': typiclust, 'ProbCover': probcover}.get(rule)
     if how: return lambda seed=0: keyed(partial(how, seed=seed), z, rows, rows[:L], B, seed).tolist()

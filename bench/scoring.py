@@ -22,7 +22,7 @@ def doorstep(*nets):
         for h in hooks: h.remove()
 
 
-def learners(n):
+def learners(n, device='cpu'):
     "One of either kind, untrained, on n random images of bytes"
     import torch
     from asal_nb.data import asal_dls
@@ -30,7 +30,7 @@ def learners(n):
     from asal_nb.pool import Pool
     from asal_nb.training import asal_learner, supervised_learner
     x = torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    data = ImageData.from_arrays(x, torch.arange(n) % 10, x[:100], torch.arange(100) % 10)
+    data = ImageData.from_arrays(x, torch.arange(n) % 10, x[:100], torch.arange(100) % 10).to(device)
     pool = Pool(n, 10)
     pool.label(torch.arange(L), data.oracle(torch.arange(L)))
     return data, pool, asal_learner(asal_dls(data, pool)), supervised_learner(asal_dls(data, pool))

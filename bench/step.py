@@ -8,15 +8,15 @@ from _measure import arguments, in_turns, keep, machine, matmul_peak, medians, r
 BS, PIXELS, ROWS = 64, 28, 6000
 
 
-def some_data():
+def some_data(rows=ROWS):
     "Smooth random images with labels: what is in them does not change how long a step takes"
     import torch
     import torch.nn.functional as F
     from asal_nb.core import rng
     from asal_nb.images import ImageData
     g = rng(0, 'bench')
-    x = F.interpolate(torch.rand(ROWS, 1, 7, 7, generator=g), PIXELS, mode='bilinear')
-    x, y = (x*255).to(torch.uint8), torch.arange(ROWS) % 10
+    x = F.interpolate(torch.rand(rows, 1, 7, 7, generator=g), PIXELS, mode='bilinear')
+    x, y = (x*255).to(torch.uint8), torch.arange(rows) % 10
     return ImageData.from_arrays(x, y, x[:500], y[:500], flip=True)
 
 
@@ -81,7 +81,7 @@ def naive_step(net, opts, batch, lam):
     from asal_nb.adversarial import dsc_loss, soft_targets
     from asal_nb.networks import dsc_input
     x_L, y_L, x_U, x_h = batch
-    loss = naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn(BS, net.nz))
+    loss = naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn(BS, net.nz, device=x_L.device))
     opts[0].zero_grad()
     loss.backward()
     opts[0].step()
@@ -96,30 +96,30 @@ def naive_step(net, opts, batch, lam):
     return loss.item()
 
 
-def naive(data, pool):
-    "A function that makes `n` naive steps"
+def naive(data, pool, device='cpu'):
+    "A function that makes `n` naive steps; the loaders are on the CPU, the networks on `device`"
     import torch
     from asal_nb.core import seeded
     from asal_nb.networks import asal_net
-    with seeded(0, 'naive'): net = asal_net(data.x_shape, data.n_classes, condition='mu+p')
+    with seeded(0, 'naive'): net = asal_net(data.x_shape, data.n_classes, condition='mu+p').to(device)
     lam, loaders = (2/net.gen.n_x, 1, 1, .1), naive_loaders(data, pool)
     opts = [torch.optim.AdamW([p for k, p in net.named_parameters() if not k.startswith('dsc.')], 1e-2),
             torch.optim.AdamW(net.dsc.parameters(), 5e-3)]
 
     def steps(n):
         for _ in range(n):
-            (x_L, y_L), (x_U, _), (x_h, _) = [next(o) for o in loaders]
+            (x_L, y_L), (x_U, _), (x_h, _) = [[t.to(device) for t in next(o)] for o in loaders]
             naive_step(net, opts, (x_L, y_L, x_U, x_h), lam)
     return steps
 
 
-def ours(data, pool, half=False, **kw):
+def ours(data, pool, half=False, bs=BS, bs_U=None, **kw):
     "A function that makes `n` steps of the package's learner, and the learner"
     from fastai.callback.core import Callback, CancelFitException
     from asal_nb.callbacks import NoValid
     from asal_nb.data import asal_dls
     from asal_nb.training import asal_learner
-    learn = asal_learner(asal_dls(data, pool, BS, seed=0), **kw)
+    learn = asal_learner(asal_dls(data, pool, bs, bs_U=bs_U, seed=0), **kw)
     if half: learn.to_bf16()
 
     class Stop(Callback):
