@@ -103,7 +103,7 @@ class RowsDL(DataLoader):
         for o in i.to(self.dataset.x.device).split(self.bs):
             if len(o)==self.bs or (len(o) and not self.drop_last): yield self.dataset.batch(o)
     def __iter__(self):
-        for b in self.create_batches(self.order()): yield self.after_batch(to_device(b, self.device))
+        for b in self.create_batches(self.order()): yield self.after_batch(to_device(b, self.device or self.dataset.x.device))
 
 # %% ../nbs/08d_batches.ipynb #b41168ed
 @patch

@@ -24,12 +24,14 @@ def cuda():
     return torch.cuda.is_available()
 
 
+def compiler(): return next(filter(None, map(shutil.which, ('gcc', 'clang', 'cc'))), None)
 def site(): return (ROOT/'_docs/index.html').exists()
 
 
 PARTS = {'site':          (site, 'a site: run make docs, with Python 3.11 or newer', sys.version_info >= (3, 11)),
          'chromium':      (chromium, 'Chromium', True),
          'fashion_mnist': (fashion_mnist, 'Fashion-MNIST in data/FashionMNIST/raw', True),
+         'compiler':      (compiler, 'a C compiler', False),
          'cuda':          (cuda, 'a GPU', False)}  # part: how to find it, its name, demanded with CI=true
 left_out = {}
 
