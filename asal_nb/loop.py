@@ -20,7 +20,7 @@ from .callbacks import NoValid, PoolLearner, Precision
 from .coldstart import first_rows
 from .core import bar, check_count, environment, no_unknown, one_of, rng, seed_of, seeded, threads
 from .data import Rows, RowsDL, asal_dls, batch_sizes, supervised_dls
-from .images import ImageData, as_floats
+from .images import ImageData, as_floats, block_of
 from .ledger import Ledger
 from .networks import asal_net, check_shape
 from .once import Once
@@ -242,12 +242,12 @@ def plan(n,             # rows not labelled at the start
 @torch.no_grad()
 def probabilities(learn, # any `Learner` whose model maps images to logits
                   x,     # (n,…) uint8 or floats in [0,1]
-                  bs=128,# rows a block
+                  bs=None,# rows a block; None: `block_of`
                  )->Tensor: # (n,c) on the CPU
     "Class probabilities in inference mode, in blocks."
     net,was,p = learn.model,learn.model.training,[]
     net.eval()
-    for o in x.split(bs): p.append(net(o.float()/255 if o.dtype==torch.uint8 else o).float().softmax(-1).cpu())
+    for o in x.split(bs or block_of(x)): p.append(net(o.float()/255 if o.dtype==torch.uint8 else o).float().softmax(-1).cpu())
     net.train(was)
     return torch.cat(p)
 

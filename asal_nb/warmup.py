@@ -23,6 +23,7 @@ from .callbacks import NoValid, PoolLearner, adamw
 from .classifier import log_p_instance, log_p_y, rotate
 from .core import check_count, one_of, seeded
 from .data import warm_dls
+from .images import block_of
 from .networks import ASALNet, Features, asal_net
 from .objective import warm_loss
 from .sampler import kmeans
@@ -92,14 +93,14 @@ class Cluster(Target):
 def codes(net:ASALNet, # whose E and C
           data,        # an `ImageData`
           rows=None,   # dataset rows, default all
-          bs=128,      # rows a block: one that stays in the cache
+          bs=None,     # rows a block; None: `block_of`
          )->tuple:     # mu (n,nz) and C's logits on it (n,c)
     "Mean codes of dataset rows and C's logits on them, in inference mode (D11)."
     was,dev = net.training,data.x.device
     rows = torch.arange(len(data), device=dev) if rows is None else rows.to(dev)
     try:
         net.eval()
-        mu = [net.enc(data.images(o))[0] for o in rows.split(bs)] if len(rows) else [torch.zeros(0, net.nz, device=dev)]
+        mu = [net.enc(data.images(o))[0] for o in rows.split(bs or block_of(data.x))] if len(rows) else [torch.zeros(0, net.nz, device=dev)]
         mu = torch.cat(mu).float()
         return mu,net.clf(mu)
     finally: net.train(was)

@@ -264,7 +264,7 @@ def run(seed=0, ledger=None, b=6, device=GPU, **kw):
 def test_a_run_keeps_its_budget_and_replays(ask, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
     a = run(ask=ask)
-    loop._warmed.clear()
+    loop.once.last.clear()
     b = run(ask=ask)
     assert a.results.n_labelled.tolist() == [10, 16, 22] and (a.pool.y >= 0).sum() == 22
     assert torch.equal(a.pool.round, b.pool.round) and kind(a.learn.model.enc.mu.weight) == GPU
