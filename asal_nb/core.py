@@ -32,7 +32,8 @@ def rng(*name,        # the stream's name
 def seeded(*name): # the stream's name
     "Within the block Python's, numpy's and torch's global generators follow the stream `name`; afterwards they are as before."
     seed,py,npy = seed_of(*name),random.getstate(),np.random.get_state()
-    with torch.random.fork_rng():
+    gpu = [torch.cuda.current_device()] if torch.cuda.is_initialized() else [] # a GPU that nobody uses is left asleep
+    with torch.random.fork_rng(gpu):
         random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
         try: yield
         finally: random.setstate(py); np.random.set_state(npy)
