@@ -47,7 +47,7 @@ def table():
     t = pd.DataFrame(lines())
     device = t.device.fillna('') if 'device' in t else ''
     t['what'] = t.method + ' ' + t.train + ' ' + t.switches + ' ' + device
-    acc = pd.DataFrame(t.accuracy.tolist(), index=t.index).add_prefix('round ')
+    acc = pd.DataFrame([dict(enumerate(o)) for o in t.accuracy], index=t.index).add_prefix('round ')
     by = pd.concat([t[['data', 'name', 'what', 'cpu_s']], acc], axis=1).groupby(['data', 'name', 'what'], sort=False)
     return by.mean().round(4).assign(seeds=by.size()).to_string()
 
