@@ -9,28 +9,31 @@ __all__ = ['Once']
 
 # %% ../nbs/14b_once.ipynb #c9a4e320
 import hashlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fastcore.basics import patch
 from pathlib import Path
 from safetensors.torch import load, save
+from .core import check_count
 from .store import as_json, write_whole
 
 # %% ../nbs/14b_once.ipynb #4d921560
 class Once:
     "Tensors by what they depend on: the last `n` in memory, and those of a folder, which other processes may share."
-    def __init__(self, n:int=4): self.n,self.last,self.folder = n,{},None # results held in memory
+    def __init__(self, n:int=4): # results held in memory
+        self.n,self.last,self.folder = check_count('n', n),{},None
     def __call__(self, what, # all that the result depends on: plain values, as for `as_json`
                  make,       # a function without arguments: names to tensors
                 )->dict:     # what `make` returned, now or before
         key = hashlib.blake2b(as_json('what', what).encode(), digest_size=16).hexdigest()
-        if key not in self.last: self.last = {**dict([*self.last.items()][1-self.n:]), key: self.found(key, make)}
+        if key not in self.last: self.last = dict([*self.last.items(), (key,self.found(key, make))][-self.n:])
         return dict(self.last[key])
     def found(self, key, make):
         "Out of the folder; or made, and put there."
         file = self.folder and self.folder/f'{key}.safetensors'
         if file and file.exists(): return load(file.read_bytes())
         made = {k: v.detach().clone() for k,v in make().items()}
-        if file: write_whole(file, save({k: v.contiguous() for k,v in made.items()}))
+        if file:
+            with suppress(OSError): write_whole(file, save({k: v.contiguous() for k,v in made.items()})) # a full disk costs the sharing alone
         return made
 
 # %% ../nbs/14b_once.ipynb #35e31390
