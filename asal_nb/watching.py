@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/watching.html.md"""
 
 # %% auto #0
 __all__ = ['RANDOM', 'POOLED', 'LARGE', 'Hang', 'within', 'stop', 'is_on', 'seed_of_draw', 'state_of', 'made', 'stand_in',
-           'noticed', 'Watch', 'states', 'watched', 'calm', 'shaken', 'show_pushes']
+           'noticed', 'Watch', 'gap', 'states', 'watched', 'calm', 'shaken', 'show_pushes']
 
 # %% ../nbs/27a_watching.ipynb #7f1dca02
 import ctypes, math, random, sys, threading
@@ -156,7 +156,7 @@ def hook(self:Watch,
             if x is not None and not x.requires_grad and math.prod(x.shape[1:])==math.prod(self.x_shape): self.readers.add(id(m))
             out.register_hook(lambda g, is_on=m.training: self.modes.setdefault(id(m), []).append(is_on))
         if isinstance(m, _BatchNorm) and m.training: self.note(self.norms, out)
-        if x is not None and len(x)==len(out) and (out.dim()==1 or out.dim()==2 and out.shape[1]==1 and x.dim()>1):
+        if x is not None and x.shape[:1]==out.shape[:1] and (out.dim()==1 or out.dim()==2 and out.shape[1]<3 and x.dim()>1):
             self.note(self.scalars.setdefault(id(m), deque(maxlen=400)), out, free=not x.requires_grad, rows=rows_of(out))
 
 # %% ../nbs/27a_watching.ipynb #4372bf76
@@ -175,9 +175,14 @@ def note(self:Watch,
          out,   # a module's output
          **kw): # more to keep
     "Keeps an output and, should it come, its gradient."
-    c = dict(out=out.detach().flatten(), grad=None, **kw)
-    if out.requires_grad: out.register_hook(lambda g: c.update(grad=g.detach().flatten()))
+    c = dict(out=gap(out.detach()), grad=None, **kw)
+    if out.requires_grad: out.register_hook(lambda g: c.update(grad=gap(g.detach())))
     calls.append(c)
+
+def gap(out:Tensor # (n,), or (n,1), or (n,2) where a net has an output for each of two answers
+       )->Tensor:  # (n,)
+    "One number a row: the only one, or the second less the first."
+    return out[:,1] - out[:,0] if out.dim()==2 and out.shape[1]==2 else out.flatten()
 
 # %% ../nbs/27a_watching.ipynb #416b15aa
 def states()->dict:

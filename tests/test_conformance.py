@@ -874,6 +874,37 @@ class Scratch:
         return pool.idx_U[(-self.scored(learn, data, pool.idx_U)).topk(b).indices]
 
 
+class TwoLogits(Scratch):
+    "D has an output for 'unlabelled' and one for 'labelled'; the loss is a module"
+    t_L, t_U = 1, 0
+    def nets(self, data): return *super().nets(data)[:2], nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2))
+    def bce(self, d, t): return nn.CrossEntropyLoss()(d, torch.full((len(d),), t))
+    @torch.no_grad()
+    def scored(self, learn, data, rows):
+        D, vae = learn.D.eval(), learn.vae.eval()
+        return torch.cat([D(vae.encode(data.images(i))[0]).softmax(1)[:, 1] for i in rows.split(50)])
+
+
+class TwoLogitsUnnamed(TwoLogits): show = ()
+
+
+@plant('targets_differ')
+class TwoLogitsOneForBoth(TwoLogits): show, t_U = ('dsc',), 1
+
+
+@plant('direction')
+class TwoLogitsTopK(TwoLogits):
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        return pool.idx_U[self.scored(learn, data, pool.idx_U).topk(b).indices]
+
+
+@plant('adversarial_gradient')
+class TwoLogitsDetached(TwoLogits):
+    show = ('dsc',)
+    def fool(self, D, mu_L, mu_U): return super().fool(D, mu_L.detach(), mu_U.detach())
+
+
 @plant('targets_differ')
 class ScratchOneForBoth(Scratch): show, t_U = ('dsc',), 1.
 
@@ -1511,6 +1542,7 @@ class Weighted(Plain):
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
+                                 TwoLogits, TwoLogitsUnnamed,
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
