@@ -1252,6 +1252,14 @@ class MemoOfNeighbours(Own):
 # codes detached, and no terms to say so
 
 @plant('adversarial_gradient')
+class UnnamedDetached(ScratchDetached): show = ()
+
+
+@plant('adversarial_gradient')
+class UnnamedTwoLogitsDetached(TwoLogitsDetached): show = ()
+
+
+@plant('adversarial_gradient')
 class DetachedWithoutTerms(ScratchDetached): show = 'dsc',
 
 
