@@ -10,14 +10,14 @@ __all__ = ['METHODS', 'value_of', 'switches', 'method_of', 'sentences', 'check_o
 
 # %% ../nbs/42_cli.ipynb #935bd0fe
 import ast, inspect, re, sys
-import matplotlib.pyplot as plt
+import matplotlib.pyplot as plt, torch
 from contextlib import contextmanager
 from fastai.torch_core import default_device
 from functools import partial
 from matplotlib.backend_bases import FigureCanvasBase
 from fastcore.foundation import Path
 from fastcore.script import anno_parser, store_true
-from .core import check_count, one_of
+from .core import check_count, check_device, one_of
 from .health import health
 from .images import ImageData, get_data
 from .compare import compare
@@ -168,6 +168,7 @@ def asal_compare(
     size:int=64,          # folder: side in pixels
     ledger:str='',        # file that remembers the study, so that it can be resumed
     out:str='asal-compare.png', # the picture; 'none' for no picture
+    device:str='cpu',     # or cuda, mps: there one job at a time, unless --jobs says more
     jobs:int=0,           # at a time; 0: as many as processors
     quiet:store_true=False, # no bars
 ):
@@ -177,7 +178,7 @@ def asal_compare(
         if not methods: raise ValueError('name the methods to compare, such as: asal-compare asal margin')
         takes = lambda k: train if train and 'train' in inspect.signature(METHODS[one_of('method', k, METHODS)]).parameters else None
         arms = {k: method_of(k, takes(k), **o) for k,o in shared(methods, takes, switches(set)).items()}
-        study = compare(arms, partial(seed_data, data, root, size), range(check_count('seeds', seeds)), b=value_of(b),
+        study = compare(arms, partial(seed_data, data, root, size, device=str(check_device(device))), range(check_count('seeds', seeds)), b=value_of(b),
                         **({} if b.startswith('[') else dict(rounds=rounds)), n_first=n_first, first=first, ledger=ledger or None,
                         vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
         print(study.table().to_string())
@@ -203,9 +204,11 @@ def seed_data(name, # of `named_data`
               root, # where torchvision's files are
               size, # folder: side in pixels
               seed, # digits: test rows of split 100+seed
+              device='cpu', # where the data are kept
              )->ImageData:
-    "The data of one seed of a comparison."
-    return named_data(name, 100+seed, root, size) if name=='digits' else named_data(name, 0, root, size)
+    "The data of one seed of a comparison; on a GPU, cuDNN is told to be deterministic, so that a job gives the same bits again."
+    if str(device).startswith('cuda'): torch.backends.cudnn.deterministic = True
+    return named_data(name, 100+seed if name=='digits' else 0, root, size).to(device)
 
 # %% ../nbs/42_cli.ipynb #5c6dd59a
 def show_methods(ax=None, # axes
