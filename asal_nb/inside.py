@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from .evidence import Evidence, Skip, modules_of
 from .following import marked, rows_of
-from .watching import calm, gap, shaken, show_pushes, watched
+from .watching import calm, gap_of, shaken, show_pushes, watched
 
 # %% ../nbs/27d_inside.ipynb #235597c9
 @patch(as_prop=True)
@@ -125,7 +125,7 @@ def pushes(self:Evidence, name='dsc' # of a term
     finally: h.remove()
     if name not in t: raise Skip(f"learn.terms has no '{name}'")
     g = torch.autograd.grad(t[name], held, allow_unused=True) if held and t[name].requires_grad else []
-    held,g = [o for o,v in zip(held, g) if v is not None],torch.cat([gap(v) for v in g if v is not None] or [torch.zeros(2)]).cpu()
+    held,g = [o for o,v in zip(held, g) if v is not None],torch.cat([gap_of(v) for v in g if v is not None] or [torch.zeros(2)]).cpu()
     if None in (rows := [rows_of(o) for o in held]) or sum(map(len, rows))!=len(g): return g
     return g[torch.isin(torch.cat(rows).cpu(), self.pool.idx_U).int().argsort(stable=True)]
 

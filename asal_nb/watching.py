@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/watching.html.md"""
 
 # %% auto #0
 __all__ = ['RANDOM', 'POOLED', 'LARGE', 'Hang', 'within', 'stop', 'is_on', 'seed_of_draw', 'state_of', 'made', 'stand_in',
-           'noticed', 'Watch', 'gap', 'states', 'watched', 'calm', 'shaken', 'show_pushes']
+           'noticed', 'Watch', 'gap_of', 'states', 'watched', 'calm', 'shaken', 'show_pushes']
 
 # %% ../nbs/27a_watching.ipynb #7f1dca02
 import ctypes, math, random, sys, threading
@@ -175,12 +175,12 @@ def note(self:Watch,
          out,   # a module's output
          **kw): # more to keep
     "Keeps an output and, should it come, its gradient."
-    c = dict(out=gap(out.detach()), grad=None, **kw)
-    if out.requires_grad: out.register_hook(lambda g: c.update(grad=gap(g.detach())))
+    c = dict(out=gap_of(out.detach()), grad=None, **kw)
+    if out.requires_grad: out.register_hook(lambda g: c.update(grad=gap_of(g.detach())))
     calls.append(c)
 
-def gap(out:Tensor # (n,), or (n,1), or (n,2) where a net has an output for each of two answers
-       )->Tensor:  # (n,)
+def gap_of(out:Tensor # (n,), or (n,1), or (n,2) where a net has an output for each of two answers
+          )->Tensor:  # (n,)
     "One number a row: the only one, or the second less the first."
     return out[:,1] - out[:,0] if out.dim()==2 and out.shape[1]==2 else out.flatten()
 
