@@ -17,7 +17,7 @@ from functools import partial
 from matplotlib.backend_bases import FigureCanvasBase
 from fastcore.foundation import Path
 from fastcore.script import anno_parser, store_true
-from .core import check_count, check_device, one_of
+from .core import check_count, one_of
 from .health import health
 from .images import ImageData, get_data
 from .compare import compare
@@ -183,7 +183,7 @@ def asal_compare(
         if not methods: raise ValueError('name the methods to compare, such as: asal-compare asal margin')
         takes = lambda k: train if train and 'train' in inspect.signature(METHODS[one_of('method', k, METHODS)]).parameters else None
         arms = {k: method_of(k, takes(k), **o) for k,o in shared(methods, takes, switches(set)).items()}
-        study = compare(arms, partial(seed_data, data, root, size, device=str(check_device(device))), range(check_count('seeds', seeds)), b=value_of(b),
+        study = compare(arms, partial(seed_data, data, root, size, device=device), range(check_count('seeds', seeds)), b=value_of(b),
                         **({} if b.startswith('[') else dict(rounds=rounds)), n_first=n_first, first=first, ledger=ledger or None,
                         vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
         print(study.table().to_string())

@@ -238,19 +238,19 @@ def asking_part(a, *_):
 
 
 def scoring_part(a, *_):
-    "Rows a second: D's scores of a pool, in blocks as `codes` takes them and in large ones"
+    "Rows a second: D's scores of a pool, in blocks that fill the device and in those made for a CPU's cache"
     import torch
     import asal_nb.asking  # noqa: F401, gives learners their scores
     from asal_nb.warmup import codes
     n = 2000 if a.quick else scoring.N
     data, pool, game, _ = scoring.learners(n, a.device)
     rows = pool.idx_U.to(a.device)
-    big = partial(codes, game.model, data, rows, bs=8192)
+    small = partial(codes, game.model, data, rows, bs=128)
 
     def half(f):
         with torch.autocast(torch.device(a.device).type, torch.bfloat16): f()
     calls = {'fp32': lambda: game.scores(rows), 'bf16': lambda: half(lambda: game.scores(rows)),
-             'fp32, blocks of 8192': big, 'bf16, blocks of 8192': lambda: half(big)}
+             'fp32, blocks of 128': small, 'bf16, blocks of 128': lambda: half(small)}
     with tf32(False): s = m.medians(m.in_turns(calls, 1 if a.quick else 5, wait=waiting(a.device)))
     return {k: dict(seconds=round(t, 4), rows_s=round(len(rows)/t)) for k, t in s.items()}
 
