@@ -18,10 +18,11 @@ from .classifier import log_p_y
 from .core import check_count, check_tensor, no_unknown
 from .data import asal_dls
 from .gauss import reparam
-from .loop import Method, run_steps, same_pool
+from .method import Method, run_steps
 from .networks import Classifier, Discriminator, Encoder, TaskNet
 from .players import ClassEncoder, GameLearner, ImageGenerator, game_learner
 from .sampler import ask_rows
+from .trainers import same_pool
 from .url import bound, check_weight, log_p_x
 from .warmup import CodeLoss
 

@@ -13,9 +13,10 @@ import inspect, json
 import matplotlib.pyplot as plt, pandas as pd
 from fastcore.basics import store_attr
 from .core import no_unknown, one_of
-from .loop import ActiveLearning, Random, Supervised, trainer
+from .loop import ActiveLearning
 from .networks import asal_net
 from .store import as_json
+from .trainers import Random, Supervised, trainer
 
 # %% ../nbs/30a_arms.ipynb #30ad2392
 _PLAN = ('data','b','rounds','n_first','first','evaluate','last')

@@ -17,8 +17,8 @@ from .callbacks import adamw
 from .core import check_count, one_of, rng, seeded
 from .networks import Discriminator, dsc_input
 from .sampler import ask_rows, diverse, query, tie_key
+from .targets import codes
 from .training import ASALLearner
-from .warmup import codes
 
 # %% ../nbs/12a_asking.ipynb #83e13c7a
 @torch.no_grad()

@@ -17,21 +17,22 @@ from functools import partial
 from matplotlib.backend_bases import FigureCanvasBase
 from fastcore.foundation import Path
 from fastcore.script import anno_parser, store_true
-from .core import check_count, one_of
-from .health import health
-from .images import ImageData, get_data
+from .aral import ARAL
 from .compare import compare
-from .loop import ASAL, ActiveLearning, Random, Supervised
-from .uncertainty import BALD, Entropy, LeastConfidence, Margin
+from .core import check_count, one_of
+from .dgaal import DGAAL
+from .discriminative import DiscriminativeAL
 from .geometry import CoreSet, KMeans, ProbCover, TypiClust
 from .gradients import BADGE
-from .discriminative import DiscriminativeAL
+from .health import health
+from .images import ImageData, get_data
 from .learning_loss import LearningLoss, LossTrainer
-from .vaal import VAAL
-from .tavaal import TAVAAL
+from .loop import ActiveLearning
 from .sraal import SRAAL
-from .aral import ARAL
-from .dgaal import DGAAL
+from .tavaal import TAVAAL
+from .trainers import ASAL, Random, Supervised
+from .uncertainty import BALD, Entropy, LeastConfidence, Margin
+from .vaal import VAAL
 
 # %% ../nbs/42_cli.ipynb #d2bda6ed
 def value_of(s:str): # such as '0.1', '[40,140]', 'None', 'min'

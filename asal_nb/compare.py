@@ -19,7 +19,8 @@ from .archive import opened
 from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, settings_diff
-from .loop import ActiveLearning, once
+from .loop import ActiveLearning
+from .method import once
 from .store import as_json
 from .study import Study, read_study
 

@@ -18,7 +18,7 @@ from .callbacks import NoValid
 from .core import check_count, check_tensor, no_unknown
 from .data import asal_dls
 from .gauss import reparam
-from .loop import run_steps
+from .method import run_steps
 from .networks import Discriminator, Encoder
 from .players import GameLearner, ImageGenerator, game_learner
 from .url import bound, check_weight, log_p_x, pool_mean

@@ -13,9 +13,9 @@ from torch import Tensor
 from .asking import fit_dsc, seen_by_dsc
 from .core import check_count, rng, seeded
 from .geometry import Geometric, keyed, known
-from .loop import Trained, same_pool
 from .networks import Discriminator
 from .sampler import diverse, query
+from .trainers import Trained, same_pool
 
 # %% ../nbs/21b_discriminative.ipynb #080738cb
 def discriminate(z:Tensor,     # (n,k) features that stand still

@@ -15,11 +15,11 @@ from torch import Tensor
 from .adversarial import margin
 from .coldstart import kcenter, probcover, purity_radius, typiclust
 from .core import check_count, one_of, seeded
-from .loop import ASAL
 from .networks import asal_net
 from .sampler import kmeans, one_per_centre, tie_key
+from .targets import codes
+from .trainers import ASAL
 from .uncertainty import Rule, taps
-from .warmup import codes
 
 # %% ../nbs/21_geometry.ipynb #74193324
 def keyed(rule,        # (z, b, idx_L=positions) to positions, such as `kcenter`

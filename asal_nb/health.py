@@ -16,9 +16,9 @@ from torch import Tensor
 from .adversarial import auc, dsc_loss
 from .asking import show_pools
 from .gauss import kl
+from .targets import codes
 from .training import ASALLearner
 from .url import log_p_x
-from .warmup import codes
 
 # %% ../nbs/16_health.ipynb #5e7a9fce
 @torch.no_grad()

@@ -15,9 +15,10 @@ from fastcore.basics import store_attr
 from torch import Tensor, nn
 from .core import check_count, check_tensor, one_of, seed_of, seeded
 from .data import supervised_dls
-from .loop import Supervised, run_steps
+from .method import run_steps
 from .networks import TaskNet, init_weights
 from .sampler import ask_rows, tie_key
+from .trainers import Supervised
 from .training import supervised_learner
 from .uncertainty import Rule
 from .url import check_weight, pool_mean

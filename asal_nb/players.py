@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .callbacks import PoolLearner
 from .core import rng, seeded
 from .networks import Encoder, init_weights, mlp_trunk, norm
-from .training import TwoRates
+from .turns import TwoRates
 from .warmup import LossTerms
 
 # %% ../nbs/25a_players.ipynb #5ef8f40b

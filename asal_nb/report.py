@@ -16,8 +16,9 @@ from .asking import seen_by_dsc
 from .core import check_count, one_of
 from .statistics import differences, show_verdicts, verdicts
 from .study import Study
+from .targets import codes
 from .training import ASALLearner
-from .warmup import codes, show_codes
+from .warmup import show_codes
 
 # %% ../nbs/32_report.ipynb #bcd6b122
 @patch

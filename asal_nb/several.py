@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .batches import Rows, RowsDL
 from .callbacks import PoolLearner
 from .core import check_count, seed_of
-from .training import _mean_grads
+from .turns import _mean_grads
 
 # %% ../nbs/12b_several.ipynb #aeff9dce
 def share(i:Tensor, # (n,) positions in the order of an epoch

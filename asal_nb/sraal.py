@@ -12,8 +12,8 @@ import torch
 from functools import partial
 from .adversarial import soft_targets
 from .core import one_of
-from .loop import run_steps
-from .training import dsc_batch
+from .method import run_steps
+from .turns import dsc_batch
 from .url import check_weight
 from .vaal import VAAL
 

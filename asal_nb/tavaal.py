@@ -13,7 +13,7 @@ from torch import Tensor
 from .core import check_count, one_of, seeded
 from .gauss import reparam
 from .learning_loss import LossTrainer, drawn, predicted_loss
-from .loop import run_steps
+from .method import run_steps
 from .networks import ASALNet, Discriminator, Generator, asal_net
 from .sampler import ask_rows
 from .vaal import VAAL

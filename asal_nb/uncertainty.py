@@ -14,9 +14,10 @@ from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from .adversarial import check_p, entropy, margin
 from .core import check_count, rng
-from .loop import ASAL, Supervised, Trained, probabilities, same_pool, trainer
+from .exam import probabilities
 from .sampler import ask_rows, diverse
-from .warmup import codes
+from .targets import codes
+from .trainers import ASAL, Supervised, Trained, same_pool, trainer
 
 # %% ../nbs/20_uncertainty.ipynb #9548da9a
 def confidence(p:Tensor, # (n,c) probabilities

@@ -13,11 +13,13 @@ from fastcore.basics import store_attr
 from .adversarial import dsc_loss
 from .core import check_count, no_unknown, seed_of
 from .data import asal_dls
-from .loop import run_steps
+from .method import run_steps
 from .sampler import ask_rows
-from .training import NET, ASALLearner, DscStep, asal_learner, dsc_batch, dsc_step, two_groups
+from .targets import Plain
+from .training import NET, ASALLearner, asal_learner
+from .turns import DscStep, dsc_batch, dsc_step, two_groups
 from .uncertainty import Rule
-from .warmup import LossTerms, Plain, Views
+from .warmup import LossTerms, Views
 
 # %% ../nbs/23_vaal.ipynb #43c264be
 class SamplerStep(DscStep):

@@ -18,7 +18,7 @@ def main():
     matplotlib.use('Agg')
     from asal_nb.cli import seed_data
     from asal_nb.compare import compare
-    from asal_nb.loop import ASAL, Random
+    from asal_nb.trainers import ASAL, Random
     import asal_nb.report  # noqa: F401, gives studies their `less`
     arms = {'ASAL': ASAL(), 'random (supervised)': Random()}
     if a.paper: arms['ASAL.paper()'] = ASAL.paper()

@@ -241,7 +241,7 @@ def scoring_part(a, *_):
     "Rows a second: D's scores of a pool, in blocks that fill the device and in those made for a CPU's cache"
     import torch
     import asal_nb.asking  # noqa: F401, gives learners their scores
-    from asal_nb.warmup import codes
+    from asal_nb.targets import codes
     n = 2000 if a.quick else scoring.N
     data, pool, game, _ = scoring.learners(n, a.device)
     rows = pool.idx_U.to(a.device)

@@ -34,22 +34,22 @@ class Clock:
 def clocked(c):
     "Within the block all training and asking is timed by the clock"
     import torch
-    from asal_nb import asking, batches, loop, training, warmup
+    from asal_nb import asking, batches, loop, targets, trainers, turns, warmup
     with contextlib.ExitStack() as s:
         def time_as(phase, owner, name):
             s.enter_context(patch.object(owner, name, c.during(phase, getattr(owner, name))))
         time_as('augmentation', batches.TwoPools, 'batch')
         time_as('augmentation', batches.AllRows, 'batch')
         time_as('augmentation', warmup.Views, 'before_batch')
-        time_as('forward', training.ASALNet, 'forward')
+        time_as('forward', targets.ASALNet, 'forward')
         time_as('forward', warmup.CodeLoss, '__call__')
         time_as('backward', torch.Tensor, 'backward')
         time_as('optimisers', torch.optim.AdamW, 'step')
-        time_as("D's step", training.DscStep, 'after_batch')
-        time_as('asking', loop.ASAL, 'query')
+        time_as("D's step", turns.DscStep, 'after_batch')
+        time_as('asking', trainers.ASAL, 'query')
         time_as('asking', loop, 'first_rows')
         for owner in (asking, loop): s.enter_context(
-            patch.object(owner, 'codes', c.during('scoring', warmup.codes)))
+            patch.object(owner, 'codes', c.during('scoring', targets.codes)))
         time_as('scoring', loop, 'probabilities')
         yield
 
@@ -57,7 +57,8 @@ def clocked(c):
 def shares(name, n_steps):
     "Seconds by phase of one run"
     from asal_nb.images import get_data
-    from asal_nb.loop import ASAL, ActiveLearning
+    from asal_nb.loop import ActiveLearning
+    from asal_nb.trainers import ASAL
     c, data = Clock(), get_data(name)
     with clocked(c):
         c.to('loop')

@@ -38,7 +38,7 @@ def learners(n, device='cpu'):
 
 def ways(n):
     "Name -> what is called, and the networks it calls"
-    from asal_nb.loop import probabilities
+    from asal_nb.exam import probabilities
     from asal_nb.uncertainty import Margin
     data, pool, game, plain = learners(n)
     rows, nets = pool.idx_U, [game.model.enc, game.model.clf, game.dsc]

@@ -16,8 +16,9 @@ from asal_nb.foreign import Foreign, from_modal, from_skactiveml
 from asal_nb.geometry import CoreSet, TypiClust
 from asal_nb.gradients import BADGE
 from asal_nb.images import ImageData, get_data
-from asal_nb.loop import ASAL, ActiveLearning, Supervised
+from asal_nb.loop import ActiveLearning
 from asal_nb.pool import Pool
+from asal_nb.trainers import ASAL, Supervised
 from asal_nb.uncertainty import BALD, LeastConfidence, Margin, confidence
 
 pytest.importorskip('skactiveml')

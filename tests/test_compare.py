@@ -15,17 +15,19 @@ import pytest
 import torch
 
 import asal_nb.compare as module
-import asal_nb.loop as loop
-from asal_nb.arms import Arm, conditions, task_of, with_random, as_arms
+from asal_nb import method, trainers
+from asal_nb.arms import Arm, as_arms, conditions, task_of, with_random
+from asal_nb.asking import ASK
 from asal_nb.compare import compare
 from asal_nb.core import rng
+from asal_nb.discriminative import Permuted
 from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
-from asal_nb.asking import ASK
-from asal_nb.discriminative import Permuted
-from asal_nb.loop import ASAL, ActiveLearning, Method, Random, Supervised, Trained, run_steps
-from asal_nb.uncertainty import Margin
+from asal_nb.loop import ActiveLearning
+from asal_nb.method import Method, run_steps
 from asal_nb.study import read_study
+from asal_nb.trainers import ASAL, Random, Supervised, Trained
+from asal_nb.uncertainty import Margin
 
 PLAN = dict(b=5, rounds=2, n_first=4, first='random')
 TINY = Supervised(n_steps=4)
@@ -145,16 +147,17 @@ def asked_and_measured(ledger, run):
 def test_what_arms_share_changes_nothing(monkeypatch):
     "What arms have in common is made once a seed; and each job is still what it would have been alone."
     made, led, arms = [], Ledger(), with_random(as_arms(alike()))
-    loop.once.last.clear()
+    method.once.last.clear()
     with monkeypatch.context() as m, warnings.catch_warnings():
-        m.setattr(loop, 'run_steps', lambda learn, *a: made.append(type(learn.loss_func)) or run_steps(learn, *a))
+        def counted(learn, *args): made.append(type(learn.loss_func)); return run_steps(learn, *args)
+        for o in (method, trainers): m.setattr(o, 'run_steps', counted)
         warnings.simplefilter('ignore', UserWarning)
         compare(alike(), toy, range(2), 'sequential', ledger=led, quiet=True, **PLAN)
     warm_ups, first_rounds, later = 1, 3, 2*len(arms)    # one warm-up; ASAL's two trainings and the plain one
     assert len(made) == 2*(warm_ups + first_rounds + later)
     for o in led.runs():
         name, seed = o['name'].split('/')
-        loop.once.last.clear()
+        method.once.last.clear()
         al = ActiveLearning(toy(int(seed)), arms[name].method, seed=int(seed), n_threads=1, quiet=True, **PLAN).run()
         assert asked_and_measured(al.ledger, al.run_id) == asked_and_measured(led, o['id']), name
 

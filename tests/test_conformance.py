@@ -14,21 +14,24 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 from types import SimpleNamespace
 
 from asal_nb.adversarial import dsc_loss
+from asal_nb.aral import ARAL
 from asal_nb.conformance import CHECKS, check
 from asal_nb.core import rng, seeded
-from asal_nb.images import ImageData, get_data
-from asal_nb.loop import ASAL, Method, Random, Supervised, probabilities, run_steps
-from asal_nb.sampler import ask_rows, query
-from asal_nb.training import DscStep, asal_learner, dsc_step
 from asal_nb.data import asal_dls
-from asal_nb.aral import ARAL
 from asal_nb.dgaal import DGAAL
 from asal_nb.discriminative import DiscriminativeAL
+from asal_nb.exam import probabilities
 from asal_nb.geometry import CoreSet, ProbCover, TypiClust
 from asal_nb.gradients import BADGE
+from asal_nb.images import ImageData, get_data
 from asal_nb.learning_loss import LearningLoss, LossTrainer, drawn, predicted_loss
+from asal_nb.method import Method, run_steps
+from asal_nb.sampler import ask_rows, query
 from asal_nb.sraal import SRAAL
 from asal_nb.tavaal import TAVAAL
+from asal_nb.trainers import ASAL, Random, Supervised
+from asal_nb.training import asal_learner
+from asal_nb.turns import DscStep, dsc_step
 from asal_nb.uncertainty import BALD, Entropy, LeastConfidence, Margin
 from asal_nb.vaal import VAAL
 from asal_nb.views import weak

@@ -14,7 +14,7 @@ from test_compare import NAP, Ends, TINY, PLAN, same, toy, whole  # noqa: F401 (
 
 from asal_nb.compare import compare
 from asal_nb.ledger import Ledger
-from asal_nb.loop import ASAL
+from asal_nb.trainers import ASAL
 
 LOG = 'ASAL_TEST_LOG'  # file in which each query notes who asks for what
 

@@ -12,10 +12,12 @@ from asal_nb.aral import ARAL, ARALLoss, aral_learner, gan_loss, log_q, mean_gap
 from asal_nb.core import rng
 from asal_nb.data import asal_dls
 from asal_nb.dgaal import DGAAL, DGAALLoss, dgaal_learner, fool, state_loss, told_apart
+from asal_nb.exam import probabilities
 from asal_nb.images import ImageData
-from asal_nb.loop import ActiveLearning, Supervised, probabilities
+from asal_nb.loop import ActiveLearning
 from asal_nb.players import ClassEncoder, ImageGenerator, descend
 from asal_nb.pool import Pool
+from asal_nb.trainers import Supervised
 
 CLASSES = 4
 

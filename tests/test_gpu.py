@@ -5,22 +5,25 @@ import functools
 import pytest
 import torch
 from torch import nn
-from asal_nb import loop
+from asal_nb import method, trainers
 from asal_nb.asking import ASK
+from asal_nb.batches import Rows, RowsDL
 from asal_nb.callbacks import ChannelsLast, Compile, DeviceAug, NoValid, Precision
 from asal_nb.cli import METHODS, method_of, switches
 from asal_nb.coldstart import first_rows
 from asal_nb.core import rng, seeded
 from asal_nb.data import asal_dls
-from asal_nb.batches import Rows, RowsDL
+from asal_nb.exam import probabilities
 from asal_nb.health import health
 from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
-from asal_nb.loop import ASAL, ActiveLearning, Supervised, probabilities
+from asal_nb.loop import ActiveLearning
 from asal_nb.pool import Pool
-from asal_nb.training import asal_learner, dsc_batch, dsc_step
+from asal_nb.targets import codes
+from asal_nb.trainers import ASAL, Supervised
+from asal_nb.training import asal_learner
+from asal_nb.turns import dsc_batch, dsc_step
 from asal_nb.views import covered, moved, shaded, strong, turned, weak
-from asal_nb.warmup import codes
 
 pytestmark = [pytest.mark.needs('cuda'), pytest.mark.filterwarnings('ignore')]
 GPU = 'cuda'
@@ -264,7 +267,7 @@ def run(seed=0, ledger=None, b=6, device=GPU, **kw):
 def test_a_run_keeps_its_budget_and_replays(ask, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
     a = run(ask=ask)
-    loop.once.last.clear()
+    method.once.last.clear()
     b = run(ask=ask)
     assert a.results.n_labelled.tolist() == [10, 16, 22] and (a.pool.y >= 0).sum() == 22
     assert torch.equal(a.pool.round, b.pool.round) and kind(a.learn.model.enc.mu.weight) == GPU
@@ -279,7 +282,7 @@ def test_first_rows_are_those_of_the_cpu(how):
 
 
 def test_first_rows_of_a_run(monkeypatch):
-    monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: loop.warmed(data, seed, 'instance', 2))
+    monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: trainers.warmed(data, seed, 'instance', 2))
     rows = [ActiveLearning(toy().to(GPU), ASAL(**QUICK), 5, 1, 10, seed=i).choose_first() for i in (0, 0, 1)]
     assert torch.equal(*rows[:2]) and all(len(o.unique()) == 10 and kind(o) == 'cpu' for o in rows)
 

@@ -13,17 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from asal_nb import loop
+from asal_nb import method, trainers
 from asal_nb.core import rng, seeded
 from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
-from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised, plan
+from asal_nb.loop import ActiveLearning
+from asal_nb.pool import plan
+from asal_nb.trainers import ASAL, Random, Supervised
 
 RUN = '''
 import sys, torch
 from asal_nb.core import rng
 from asal_nb.images import ImageData
-from asal_nb.loop import ASAL, ActiveLearning
+from asal_nb.loop import ActiveLearning
+from asal_nb.trainers import ASAL
 g = rng(0, 'toy')
 y = torch.arange(120) % 3
 x = (torch.rand(120, 1, 8, 8, generator=g)*.5 + y[:, None, None, None]*.2).clamp(0, 1)
@@ -127,7 +130,7 @@ def test_a_trunk_of_ones_own(method, tmp_path):
 
     first = run(mine, 'a.db')
     run(mine, 'b.db', seed=2)
-    loop.once.last.clear()
+    method.once.last.clear()
     assert run(mine, 'c.db') == first == run(trunk(), 'a.db')
     assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), trunk().state_dict().values()))
     with torch.no_grad(): mine[0].bias += 1
@@ -143,7 +146,7 @@ def test_rows_without_a_network_are_refused_at_once():
 
 def test_first_codes_of_photographs(monkeypatch):
     "First rows come from the default warm-up, which sees photographs at 64 pixels."
-    monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: loop.warmed(data, seed, 'instance', 0))
+    monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: trainers.warmed(data, seed, 'instance', 0))
     al = ActiveLearning(photos(), ASAL(trunk=trunk()), b=2, rounds=1, n_first=6)
     assert al.first_codes().shape == (40, 32) and len(al.choose_first().unique()) == 6
 
@@ -189,7 +192,7 @@ def test_arms_start_alike():
 def test_command_says_what_is_wrong(kw, words, capsys, monkeypatch):
     "One sentence and exit code 2, before any work."
     from asal_nb.cli import asal_run
-    monkeypatch.setattr(loop, 'run_steps', lambda *args: pytest.fail('it had begun to train'))
+    for o in (method, trainers): monkeypatch.setattr(o, 'run_steps', lambda *args: pytest.fail('it had begun to train'))
     with pytest.raises(SystemExit) as e: asal_run(**kw)
     said = capsys.readouterr()
     assert e.value.code == 2 and said.out == '' and words in said.err and len(said.err.splitlines()) == 1

@@ -14,17 +14,21 @@ from asal_nb.asking import seen_by_dsc
 from asal_nb.classifier import log_p_instance, log_p_y, pseudo
 from asal_nb.coldstart import first_rows
 from asal_nb.data import asal_dls
+from asal_nb.exam import probabilities
 from asal_nb.gauss import kl
 from asal_nb.health import NoAdversarialGradient, alarms, dsc_health, health
 from asal_nb.images import ImageData
-from asal_nb.loop import ASAL, ActiveLearning, probabilities
+from asal_nb.loop import ActiveLearning
 from asal_nb.networks import asal_net, dsc_input
 from asal_nb.objective import vae_loss, warm_loss
 from asal_nb.pool import Pool, ask_oracle
 from asal_nb.sampler import ask_rows, diverse, query
-from asal_nb.training import H, ASALLoss, asal_learner, dsc_batch, dsc_step, two_groups
+from asal_nb.targets import TARGETS, H, Instance, Plain, codes
+from asal_nb.trainers import ASAL
+from asal_nb.training import ASALLoss, asal_learner
+from asal_nb.turns import dsc_batch, dsc_step, two_groups
 from asal_nb.url import bound, log_p_x
-from asal_nb.warmup import TARGETS, Instance, Plain, WarmLoss, codes, rate_of, warm_learner
+from asal_nb.warmup import WarmLoss, rate_of, warm_learner
 
 REGISTER = [f'D{i}' for i in range(1, 23)]
 N, N_L, C = 40, 12, 3  # rows, labelled rows, classes

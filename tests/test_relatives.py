@@ -10,16 +10,19 @@ from torch import nn
 from asal_nb.adversarial import dsc_loss, oui, soft_targets
 from asal_nb.core import rng
 from asal_nb.data import asal_dls
+from asal_nb.exam import probabilities
 from asal_nb.images import ImageData
 from asal_nb.learning_loss import LearningLoss, LossNet, LossTrainer, drawn, pair_loss, predicted_loss
-from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised, probabilities
+from asal_nb.loop import ActiveLearning
 from asal_nb.networks import asal_net
 from asal_nb.pool import Pool
 from asal_nb.sraal import SRAAL, task_batch
+from asal_nb.targets import Plain
 from asal_nb.tavaal import TAVAAL, RankedNet, ranked_batch
-from asal_nb.training import ASALLoss, dsc_batch, dsc_step
+from asal_nb.trainers import ASAL, Random, Supervised
+from asal_nb.training import ASALLoss
+from asal_nb.turns import dsc_batch, dsc_step
 from asal_nb.vaal import VAAL, beside, sampler_learner
-from asal_nb.warmup import Plain
 
 F64, QUICK = torch.float64, dict(n_steps=4, bs=8)
 TASK = Supervised(n_steps=4, bs=8)

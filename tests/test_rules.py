@@ -14,9 +14,10 @@ from asal_nb.discriminative import DiscriminativeAL, discriminate
 from asal_nb.geometry import CoreSet, KMeans, ProbCover, TypiClust, keyed
 from asal_nb.gradients import BADGE, badge, grad_gap, residual
 from asal_nb.images import ImageData
-from asal_nb.loop import ASAL, ActiveLearning, Random, Supervised
+from asal_nb.loop import ActiveLearning
 from asal_nb.pool import Pool
 from asal_nb.sampler import kmeans, one_per_centre
+from asal_nb.trainers import ASAL, Random, Supervised
 from asal_nb.uncertainty import BALD, Entropy, LeastConfidence, Margin, confidence, mc_probabilities, mutual_information
 
 QUICK = Supervised(n_steps=1, nz=3)

@@ -19,7 +19,8 @@ ASSERTS = re.compile(r'\b(assert|test_\w+\(|expect_fail|pytest\.raises)')
 OWN = re.compile(r'^\s*from (?:asal_nb)?\.(\w+) import|^\s*import asal_nb\.(\w+)', re.M)
 INSTALL = "if 'google.colab' in str(get_ipython()): get_ipython().system('pip install -q asal-nb')"
 SENTENCE = re.compile(r'print\(f?["\'][A-Z]')
-MOST = 25  # lines of doing in one exported cell
+MOST = 25      # lines of doing in one exported cell
+WRITTEN = 200  # lines of a module, without what nbdev adds
 
 
 def book():
@@ -161,6 +162,18 @@ def test_an_untested_cell_is_noticed():
 def test_exported_cells_are_short(p):
     long = {src(c).splitlines()[1]: n for c in code(BOOK[p]) if is_exported(c) and (n := doing(src(c))) > MOST}
     assert not long, f'{p.name}: exported cells of more than {MOST} lines of doing: {long}'
+
+
+@chapters
+def test_each_exported_cell_has_a_cell_that_asserts(p):
+    n, m = [sum(map(f, code(BOOK[p]))) for f in (is_exported, asserts)]
+    assert m >= n, f'{p.name}: {n} exported cells, {m} that assert'
+
+
+@chapters
+def test_modules_are_short(p):
+    n = sum(bool(line.strip()) for c in code(BOOK[p]) if EXPORT.search(src(c)) for line in src(c).splitlines()[1:])
+    assert n <= WRITTEN, f'{p.name}: {n} lines, more than {WRITTEN}: two chapters'
 
 
 @chapters
