@@ -52,20 +52,6 @@ def rows_not_positions(self:Evidence):
     if bad and all(rows.min()>=0 and rows.max()<len(r.pool.idx_U) for r,rows in got):
         return f'all answers lie in 0..m-1, m being the number of unlabelled rows, and {bad} of them are not unlabelled: these are positions; expected dataset rows, pool.idx_U[positions]'
 
-# %% ../nbs/27g_answering.ipynb #fde14a9f
-@patch
-def pools_disjoint(self:Evidence):
-    "Labelled and unlabelled rows stay apart, and together are all rows."
-    if self.base.error: raise Skip(f'the method did not run: {self.base.error}')
-    if d := self.base.damage + self.whole.damage: return f'{d[0]}; expected it to be left to whoever labels'
-    for r in (self.base,self.whole):
-        if r.error: continue
-        if not self.rows_not_positions():
-            for b,rows in [(b,rows) for o,b,rows in self.answers() if o is r and rows is not None]:
-                if n := int((~torch.isin(rows, r.pool.idx_U)).sum()): return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows named {n} that are labelled already or do not exist; expected none'
-        if (n := overlap(r)): return f'{n} labelled rows stand in the unlabelled pool that the learner trains on; expected none'
-    return self.mistaken()
-
 # %% ../nbs/27g_answering.ipynb #99803ca4
 def overlap(run:Run # that ended without error
            )->int:  # rows
@@ -84,6 +70,20 @@ def mistaken(self:Evidence):
         among = is_L.clone(); among[:U[0]] = False; among[U[-1]:] = False
         n += int(among.sum()); k += int((g[among].sign()==g[~is_L].sum().sign()).sum())
     if n>=10 and k>.5*n: return f'in training D was taught {k} times that a labelled row is unlabelled; expected batches of unlabelled rows alone'
+
+# %% ../nbs/27g_answering.ipynb #fde14a9f
+@patch
+def pools_disjoint(self:Evidence):
+    "Labelled and unlabelled rows stay apart, and together are all rows."
+    if self.base.error: raise Skip(f'the method did not run: {self.base.error}')
+    if d := self.base.damage + self.whole.damage: return f'{d[0]}; expected it to be left to whoever labels'
+    for r in (self.base,self.whole):
+        if r.error: continue
+        if not self.rows_not_positions():
+            for b,rows in [(b,rows) for o,b,rows in self.answers() if o is r and rows is not None]:
+                if n := int((~torch.isin(rows, r.pool.idx_U)).sum()): return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows named {n} that are labelled already or do not exist; expected none'
+        if (n := overlap(r)): return f'{n} labelled rows stand in the unlabelled pool that the learner trains on; expected none'
+    return self.mistaken()
 
 # %% ../nbs/27g_answering.ipynb #e91549d3
 @patch

@@ -167,6 +167,14 @@ def targets_differ(self:Evidence):
     if all(abs(apart(g))<.0025 and g.std()<.01*g.abs().max().clamp_min(1e-12) or abs(apart(g))<.0025 and len(g)==32 for g in seen):
         return f"at equal outputs D's loss pushes both pools alike (gap {apart(seen[0]):.4f}): their targets are equal; expected 1 for labelled rows and less for unlabelled ones"
 
+# %% ../nbs/27d_inside.ipynb #ca96dfd2
+@patch
+def helps(self:Evidence)->bool:
+    "Does the encoder's adversarial term push the pools apart, the way D's own loss does?"
+    try: own,adv = apart(self.pushes()),apart(self.pushes('adv'))
+    except Skip: return False
+    return min(abs(own), abs(adv))>.05 and own*adv>0
+
 # %% ../nbs/27d_inside.ipynb #30b2f4e6
 @patch
 def adversarial_gradient(self:Evidence):
@@ -186,14 +194,6 @@ def adversarial_gradient(self:Evidence):
     if len(calls)>=10 and not any((c['grad']!=0).any() for c in calls if not c['free']):
         return f"in {len(calls)} steps D's gradient never went on to what it was shown: the codes were detached in training; expected some that were not"
 
-# %% ../nbs/27d_inside.ipynb #ca96dfd2
-@patch
-def helps(self:Evidence)->bool:
-    "Does the encoder's adversarial term push the pools apart, the way D's own loss does?"
-    try: own,adv = apart(self.pushes()),apart(self.pushes('adv'))
-    except Skip: return False
-    return min(abs(own), abs(adv))>.05 and own*adv>0
-
 # %% ../nbs/27d_inside.ipynb #641d3878
 def cut_off(calls, # of one module, see `Watch`
             idx_L, # labelled rows
@@ -211,18 +211,6 @@ def cut_off(calls, # of one module, see `Watch`
     turns,n = int((as_L[1:]!=as_L[:-1]).sum()),int(as_L.sum())
     return n if .2*len(U)<=n<=.8*len(U) and turns>=4 else 0 # outputs that begin far off turn once
 
-# %% ../nbs/27d_inside.ipynb #023de6b4
-@patch
-def kl_scale(self:Evidence):
-    "Reconstruction and KL are both means over rows."
-    was,names = [],[k for k in self.terms(8, 8) if k not in ('adv','dsc')] # users name their terms as they like
-    if not names: raise Skip("learn.terms has nothing beside 'adv' and 'dsc'")
-    with shaken(modules_of(self.learn).values()):
-        for rep in (1,1,2,4): was.append({k: float(v.detach()) for k,v in self.terms(8, 8, rep, calm).items() if k in names})
-    kinds = {k: growth(*[o[k] for o in was]) for k in names}
-    if bad := [k for k,v in kinds.items() if v in ('sum','mixed')]:
-        return f"on the same batch taken four times, '{bad[0]}' goes from {was[0][bad[0]]:.4g} to {was[3][bad[0]]:.4g}: {'it' if kinds[bad[0]]=='sum' else 'a part of it'} is a sum over rows; expected means, which do not change"
-
 # %% ../nbs/27d_inside.ipynb #54065a42
 def growth(v1,   # a term on a batch
            again,# the same once more
@@ -235,3 +223,15 @@ def growth(v1,   # a term on a batch
     is_clear = abs(per) > .3*abs(v1) and abs(v2-v1-per) < .2*abs(per) # random views are drawn anew
     if not is_clear and (abs(again-v1) > eps/4 or abs(v2-v1-per) > eps): return 'noisy'
     return 'sum' if abs(v1-per) <= max(eps, .02*abs(per)) else 'mixed'
+
+# %% ../nbs/27d_inside.ipynb #023de6b4
+@patch
+def kl_scale(self:Evidence):
+    "Reconstruction and KL are both means over rows."
+    was,names = [],[k for k in self.terms(8, 8) if k not in ('adv','dsc')] # users name their terms as they like
+    if not names: raise Skip("learn.terms has nothing beside 'adv' and 'dsc'")
+    with shaken(modules_of(self.learn).values()):
+        for rep in (1,1,2,4): was.append({k: float(v.detach()) for k,v in self.terms(8, 8, rep, calm).items() if k in names})
+    kinds = {k: growth(*[o[k] for o in was]) for k in names}
+    if bad := [k for k,v in kinds.items() if v in ('sum','mixed')]:
+        return f"on the same batch taken four times, '{bad[0]}' goes from {was[0][bad[0]]:.4g} to {was[3][bad[0]]:.4g}: {'it' if kinds[bad[0]]=='sum' else 'a part of it'} is a sum over rows; expected means, which do not change"

@@ -158,6 +158,18 @@ def faster(less, # (rows, bytes)
     "Does memory grow more like the square of the rows than like their number?"
     return more[1]/less[1] > (more[0]/less[0])**1.5
 
+# %% ../nbs/27h_rounds.ipynb #edc2fa42
+@patch
+def large(self:Evidence, error # why the small learner cannot be asked
+         )->list:              # of `Watch`es
+    "A whole round on data that has grown, for a learner that keeps something for each row."
+    b,d,p = self.base,copy.copy(self.base.data),self.base.pool.copy()
+    warm = watched((copied(self.fresh) or self.method).warm_up, d, 7, limit=b.patience)
+    fit = watched(self.method.fit, d, p, warm.value, 11, limit=b.patience)
+    ask = watched(traced, self.method.query, fit.value, d, p, *self.asks[0], limit=b.patience)
+    if w := next((w for w in (warm,fit,ask) if w.error), None): raise Skip(f'the query cannot follow a pool that has grown: it {error}; on larger data it {w.error}')
+    return [warm,fit,ask]
+
 # %% ../nbs/27h_rounds.ipynb #7122906f
 @patch
 def squares(self:Evidence, n:int, # rows
@@ -178,18 +190,6 @@ def memory(self:Evidence):
     "Asking needs no memory quadratic in the pool."
     self.learn
     if (bad := self.squares(2000)): return bad if self.cubes else self.squares(6000, self.most) # blocks may be larger than 2000
-
-# %% ../nbs/27h_rounds.ipynb #edc2fa42
-@patch
-def large(self:Evidence, error # why the small learner cannot be asked
-         )->list:              # of `Watch`es
-    "A whole round on data that has grown, for a learner that keeps something for each row."
-    b,d,p = self.base,copy.copy(self.base.data),self.base.pool.copy()
-    warm = watched((copied(self.fresh) or self.method).warm_up, d, 7, limit=b.patience)
-    fit = watched(self.method.fit, d, p, warm.value, 11, limit=b.patience)
-    ask = watched(traced, self.method.query, fit.value, d, p, *self.asks[0], limit=b.patience)
-    if w := next((w for w in (warm,fit,ask) if w.error), None): raise Skip(f'the query cannot follow a pool that has grown: it {error}; on larger data it {w.error}')
-    return [warm,fit,ask]
 
 # %% ../nbs/27h_rounds.ipynb #f1f8e68a
 def show_modes(runs,    # name to `Run`

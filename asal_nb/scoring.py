@@ -95,6 +95,21 @@ def relative(self:Evidence):
     if {'all'} not in found and any('each' in o and '' not in o for o in found): # the smallest of any kind explain the choice
         return "the asked rows are those with the smallest scores of each batch, not of all: scores are centred or scaled within their batch; expected them as the net gives them"
 
+# %% ../nbs/27f_scoring.ipynb #96e5a46a
+@patch
+def moved(self:Evidence):
+    "Do D's or the model's outputs for the pool change with the query's seed?"
+    a,b = [self.base.asked[i][1] for i in (0,2)]
+    if a.dropped or b.dropped: return # dropout is meant to vary
+    for name,kind in (('dsc','scalars'), ('model','outs')):
+        key = id(getattr(self.learn, name, None))
+        p,q = [[c['out'].flatten() for c in getattr(w, kind).get(key, [])] for w in (a,b)]
+        if not p or [len(o) for o in p]!=[len(o) for o in q]: continue
+        if name=='model' and len(self.came_by(a))>len(self.pool.idx_U)//2: continue # the images are the pool's own: the net is meant to vary
+        p,q = torch.cat(p).sort()[0],torch.cat(q).sort()[0]
+        if (p-q).abs().max() > 1e-4*p.abs().max() + 1e-5:
+            return f"another seed of the query moves {'D' if name=='dsc' else 'the model'}'s outputs for the pool by up to {(p-q).abs().max():.2g}; expected 0 (is augmentation on?)"
+
 # %% ../nbs/27f_scoring.ipynb #6fd9b399
 @patch
 def deterministic(self:Evidence):
@@ -116,21 +131,6 @@ def varies(self:Evidence)->bool:
     if self.fresh is None: return True
     a,b = [watched(copied(self.fresh).query, self.learn, self.base.data, self.base.pool, *self.asks[0], limit=self.base.patience, noise=n).value for n in (0,2)]
     return str(a)!=str(b)
-
-# %% ../nbs/27f_scoring.ipynb #96e5a46a
-@patch
-def moved(self:Evidence):
-    "Do D's or the model's outputs for the pool change with the query's seed?"
-    a,b = [self.base.asked[i][1] for i in (0,2)]
-    if a.dropped or b.dropped: return # dropout is meant to vary
-    for name,kind in (('dsc','scalars'), ('model','outs')):
-        key = id(getattr(self.learn, name, None))
-        p,q = [[c['out'].flatten() for c in getattr(w, kind).get(key, [])] for w in (a,b)]
-        if not p or [len(o) for o in p]!=[len(o) for o in q]: continue
-        if name=='model' and len(self.came_by(a))>len(self.pool.idx_U)//2: continue # the images are the pool's own: the net is meant to vary
-        p,q = torch.cat(p).sort()[0],torch.cat(q).sort()[0]
-        if (p-q).abs().max() > 1e-4*p.abs().max() + 1e-5:
-            return f"another seed of the query moves {'D' if name=='dsc' else 'the model'}'s outputs for the pool by up to {(p-q).abs().max():.2g}; expected 0 (is augmentation on?)"
 
 # %% ../nbs/27f_scoring.ipynb #18f7bba0
 def show_batches(f,       # images to (n,) scores
