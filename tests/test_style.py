@@ -181,6 +181,15 @@ def test_exporting_chapters_have_a_picture(p):
     if any(map(is_exported, BOOK[p])): assert any(map(has_picture, BOOK[p])), f'{p.name} has no picture'
 
 
+@pytest.mark.parametrize('p', BOOK, ids=lambda p: p.stem)
+def test_pictures_stand_alone(p):
+    "A cell that draws ends in a semicolon or in its axes' picture: no `Text(0.5, …)` stands under it."
+    shown = [o['data'] for c in code(BOOK[p]) for o in c['outputs'] if 'data' in o]
+    said = [''.join(o['text/plain']) for o in shown if o.keys() == {'text/plain'}]
+    bad = [o for o in said if re.match(r'Text\(|<Axes|<matplotlib|\[<matplotlib|array\(\[<Axes', o)]
+    assert not bad, f'{p.name} shows {bad}'
+
+
 @chapters
 def test_colab_installs_first(p):
     first = next(c for c in code(BOOK[p]) if not DEFAULT.search(src(c)))
