@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 from torch import nn
-from asal_nb import method, trainers
+from asal_nb import trainers
 from asal_nb.asking import ASK
 from asal_nb.batches import Rows, RowsDL
 from asal_nb.callbacks import ChannelsLast, Compile, DeviceAug, NoValid, Precision
@@ -267,7 +267,7 @@ def run(seed=0, ledger=None, b=6, device=GPU, **kw):
 def test_a_run_keeps_its_budget_and_replays(ask, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
     a = run(ask=ask)
-    method.once.last.clear()
+    trainers.once.last.clear()
     b = run(ask=ask)
     assert a.results.n_labelled.tolist() == [10, 16, 22] and (a.pool.y >= 0).sum() == 22
     assert torch.equal(a.pool.round, b.pool.round) and kind(a.learn.model.enc.mu.weight) == GPU

@@ -130,7 +130,7 @@ def test_a_trunk_of_ones_own(method, tmp_path):
 
     first = run(mine, 'a.db')
     run(mine, 'b.db', seed=2)
-    method.once.last.clear()
+    trainers.once.last.clear()
     assert run(mine, 'c.db') == first == run(trunk(), 'a.db')
     assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), trunk().state_dict().values()))
     with torch.no_grad(): mine[0].bias += 1
