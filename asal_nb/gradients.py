@@ -32,7 +32,7 @@ def grad_gap(h:Tensor, # (n,k) features
     "Squared distances of all gradient embeddings to that of row i, from n-vectors only: BADGE."
     n = check_tensor('h', h, 'n k', 'float')['n']; check_tensor('u', u, 'n c', 'float', n=n)
     if size is None: size = u.square().sum(1)*h.square().sum(1)
-    return torch.addcmul(size + size[i], u @ u[i], h @ h[i], value=-2).clamp_min_(0)
+    return (size + size[i]).addcmul_(u @ u[i], h @ h[i], value=-2).clamp_min_(0)
 
 # %% ../nbs/21a_gradients.ipynb #b8f015bd
 def badge(h:Tensor,    # (n,k) features of the unlabelled rows
@@ -48,10 +48,11 @@ def badge(h:Tensor,    # (n,k) features of the unlabelled rows
     h,u,out = h[k],residual(p)[k],[]
     size = u.square().sum(1)*h.square().sum(1)
     i,near = size.argmax(),torch.full_like(size, torch.inf)
+    total = torch.empty_like(size, dtype=torch.float32 if h.device.type=='mps' else torch.float64) # made once: n-vectors are slow to come by
     while len(out) < b:
         out.append(i.item())
-        near = near.minimum(grad_gap(h, u, out[-1], size)); near[out[-1]] = 0
-        total = near.cumsum(0, dtype=torch.float32 if h.device.type == 'mps' else torch.float64)
+        torch.minimum(near, grad_gap(h, u, out[-1], size), out=near)[out[-1]] = 0
+        torch.cumsum(near, 0, dtype=total.dtype, out=total)
         if not total[-1] > 0: break
         i = torch.searchsorted(total, total[-1:]*(1 - torch.rand(1, generator=draw, dtype=torch.float64)).to(total))[0]
     rest = torch.ones(n, dtype=torch.bool, device=h.device); rest[out] = False
