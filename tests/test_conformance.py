@@ -667,6 +667,22 @@ class AsksLikeTest(Plain):
         return ask_rows(far, pool.idx_U, b, seed)
 
 
+@plant('train_test_disjoint')
+class BestOnTest(Own):
+    "Keeps the step that is best on the test labels"
+    n_steps = 40
+    def fit(self, data, *args):
+        self.data, self.best = data, (-1., None)
+        learn = super().fit(data, *args)
+        learn.model.load_state_dict(self.best[1])
+        del self.data, self.best
+        return learn
+    def after(self, net, i):
+        with torch.no_grad(): y = net(self.data.x_test.float()/255).argmax(1)
+        right = (y == self.data.y_test).float().mean()
+        if right > self.best[0]: self.best = right, copy.deepcopy(net.state_dict())
+
+
 OVERLAP = ImageData.from_arrays(MINE.x, TRUTH, MINE.x[:20], TRUTH[:20])
 
 
@@ -1550,6 +1566,35 @@ class Weighted(Plain):
         return pool.idx_U[torch.multinomial(w, b, generator=rng(seed, 'draw'))]
 
 
+class ADictionary(AsksByItsLossHead):
+    "The learner is a dictionary of nets, which the query uses"
+    def fit(self, *args):
+        net = super().fit(*args).model
+        return dict(body=net.body, module=nn.Sequential(net.last))
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): cost = learn['module'](learn['body'](data.images(pool.idx_U)))[:, 0]
+        return ask_rows(-cost, pool.idx_U, b, seed)
+
+
+class PrintsAccuracy(Own):
+    "Looks at the test set after each step, and uses it for nothing"
+    def fit(self, data, *args):
+        self.data = data
+        learn = super().fit(data, *args)
+        del self.data
+        return learn
+    def after(self, net, i):
+        with torch.no_grad(): y = net(self.data.x_test.float()/255).argmax(1)
+        self.right = (y == self.data.y_test).float().mean()
+
+
+class Inliers(Plain):
+    "No row unlike all that is labelled, else by chance"
+    def query(self, learn, data, pool, b, seed):
+        far = torch.cdist(data.images(pool.idx_U).flatten(1), data.images(pool.idx_L).flatten(1)).amin(1) > 1.
+        return ask_rows(torch.rand(len(far), generator=rng(seed, 'b')) + far, pool.idx_U, b, seed)
+
+
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
@@ -1557,7 +1602,8 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
-                                 EachClassItsShare, OneOfEachBlock, Wide)}
+                                 EachClassItsShare, OneOfEachBlock, Wide,
+                                 ADictionary, PrintsAccuracy, Inliers)}
 
 
 SHORT = Supervised(n_steps=20)
