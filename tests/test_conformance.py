@@ -453,6 +453,27 @@ class SecondRoundFails(Plain):
         return self.learn
 
 
+@plant('runs_twice')
+class TrainsItsWarmUp(Own):
+    "The net that the warm-up made is trained itself, not a copy of it: the second round begins where the first ended"
+    def warm_up(self, data, seed):
+        with seeded(seed, 'init'): return super().net(data)
+    def fit(self, data, pool, warm, seed):
+        self.warm = warm
+        return super().fit(data, pool, warm, seed)
+    def net(self, data): return self.warm
+
+
+@plant('runs_twice')
+class WritesItsWarmUp(Game):
+    "The learner begins with the warm-up's weights, and writes its own into them"
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, seed)
+        for k, v in learn.model.state_dict().items():
+            if k in warm: warm[k].copy_(v)
+        return learn
+
+
 # odd sizes
 
 @plant('odd_batch')
@@ -789,6 +810,22 @@ class RandomSample(Plain):
 class NumpyIgnoresTheSeed(Plain):
     def query(self, learn, data, pool, b, seed):
         return torch.as_tensor(np.random.default_rng(0).permutation(pool.idx_U.numpy())[:b])
+
+
+@plant('seeded')
+class FixedInit(Own):
+    "Weights and batches come from one fixed seed, something else from the given one"
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, 42)
+        learn.seen = torch.rand(3, generator=rng(seed, 'views'))
+        return learn
+
+
+@plant('seeded')
+class SamplerOfOneSeed(VAAL):
+    "The task net hears the seed, the sampler gets a default"
+    def __init__(self): super().__init__(Supervised(n_steps=4), n_steps=10)
+    def sampler(self, task, data, pool, seed): return super().sampler(task, data, pool, 0)
 
 
 # memory
@@ -1522,6 +1559,20 @@ class OneOfEachBlock(Own):
         return ask_rows(turn + torch.cat(p), pool.idx_U, b, seed)
 
 
+class FromCopies(TrainsItsWarmUp):
+    "Every round trains a copy of the net that the warm-up made, in batches that chance draws"
+    def net(self, data): return copy.deepcopy(self.warm)
+
+
+class OneEnd(FromCopies):
+    "All rows at each step, from weights that the warm-up made: no chance in that net; another is drawn and not trained"
+    def batches(self, x, y, g): return [(x, y)]*self.n_steps
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, seed)
+        learn.noise = torch.randn(3, generator=rng(seed, 'noise'))
+        return learn
+
+
 class Wide(Own):
     "Features of the whole pool at once, many a row, but no pairs"
     def query(self, learn, data, pool, b, seed):
@@ -1603,7 +1654,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide,
-                                 ADictionary, PrintsAccuracy, Inliers)}
+                                 FromCopies, OneEnd, ADictionary, PrintsAccuracy, Inliers)}
 
 
 SHORT = Supervised(n_steps=20)
