@@ -25,7 +25,7 @@ import asal_nb.inside
 def wears(self:Evidence)->bool:
     "Does the plain round end differently, once its warm-up has been used?"
     if self.causes(): return False
-    return not same(self.base, self.run(self.method, self.data, self.pool.copy(), self.asks[:3], warm=self.base.calls[0]))
+    return not same(self.base, self.run(self.method, self.data, self.pool.copy(), self.asks[:1], warm=self.base.calls[0]))
 
 # %% ../nbs/27h_rounds.ipynb #2d6323fb
 @patch

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 from types import SimpleNamespace
 
 from asal_nb.adversarial import dsc_loss
@@ -254,6 +254,48 @@ class ShuffledMargin(Own):
         x = data.images(pool.idx_U)[torch.randperm(len(pool.idx_U), generator=rng(seed, 'order'))]
         with torch.no_grad(): top = learn.model(x).softmax(1).topk(2).values
         return pool.idx_U[(top[:, 0]-top[:, 1]).argsort()[:b]]
+
+
+class Files(Dataset):
+    "A data set of the user's own: an array, normalised images, each with its row"
+    def __init__(self, data, rows): self.x, self.idx = data.x.numpy(), rows.numpy()
+    def __len__(self): return len(self.idx)
+    def __getitem__(self, i):
+        return (torch.from_numpy(self.x[self.idx[i]]).float()/255 - .5)/.25, int(self.idx[i])
+
+
+class FromFiles(Own):
+    "The least sure rows; images come normalised out of an array"
+    def rows(self, data, pool):
+        x, y = super().rows(data, pool)
+        return (x-.5)/.25, y
+    def order(self, U, seed): return U
+    def named(self, at, rows, U): return rows[at]
+    def query(self, learn, data, pool, b, seed):
+        dl = DataLoader(Files(data, self.order(pool.idx_U, seed)), 50)
+        with torch.no_grad(): seen = [(learn.model(x).softmax(1).amax(1), i) for x, i in dl]
+        p, rows = [torch.cat(o) for o in zip(*seen)]
+        return self.named(p.argsort()[:b], rows, pool.idx_U)
+
+
+class FilesInAnyOrder(FromFiles):
+    "The loader shuffles, and the row comes with the image"
+    def order(self, U, seed): return U[torch.randperm(len(U), generator=rng(seed, 'files'))]
+
+
+@plant('loader_order')
+class ShuffledFiles(FilesInAnyOrder):
+    def named(self, at, rows, U): return U[at]
+
+
+@plant('loader_order')
+class ByBrightness(FromFiles):
+    "A sampler sorts the pool, which no generator undoes, and positions are answered"
+    def query(self, learn, data, pool, b, seed):
+        self.light = data.images().mean((1, 2, 3))
+        return super().query(learn, data, pool, b, seed)
+    def order(self, U, seed): return U[self.light[U].argsort()]
+    def named(self, at, rows, U): return U[at]
 
 
 # labels that nobody has paid for
@@ -1654,7 +1696,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide,
-                                 FromCopies, OneEnd, ADictionary, PrintsAccuracy, Inliers)}
+                                 FromCopies, OneEnd, FromFiles, FilesInAnyOrder, ADictionary, PrintsAccuracy, Inliers)}
 
 
 SHORT = Supervised(n_steps=20)
