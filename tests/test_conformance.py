@@ -1376,6 +1376,39 @@ class FrozenCodes(Scratch):
         return self.bce(D(mu_U), self.t_L)
 
 
+@plant('adversarial_gradient')
+class ThrownAway(Scratch):
+    "The encoder's adversarial gradient is computed, and set to zero before the step"
+    show = 'dsc',
+    def losses(self, vae, *args):
+        rec, kl, adv = super().losses(vae, *args)
+        adv.backward(retain_graph=True)
+        vae.zero_grad()
+        return rec, kl, adv.detach()
+
+
+@plant('adversarial_gradient')
+class PutsBack(Scratch):
+    "After each step the encoder gets the weights back that it began with"
+    def nets(self, data):
+        task, vae, D = super().nets(data)
+        self.first = [copy.deepcopy(m.state_dict()) for m in (vae.body, vae.mu, vae.logvar)]
+        return task, vae, D
+    def step_ends(self, i, task, vae, D):
+        for m, w in zip((vae.body, vae.mu, vae.logvar), self.first): m.load_state_dict(w)
+
+
+@plant('targets_differ')
+class SoftForBoth(Scratch):
+    "A target of .9 for both pools: outputs are pushed both ways"
+    show, t_L, t_U = ('dsc',), .9, .9
+
+
+@plant('targets_differ')
+class TwoLogitsSoftForBoth(SoftForBoth, TwoLogits):
+    def bce(self, d, t): return nn.CrossEntropyLoss()(d, torch.tensor([1-t, t]).expand(len(d), 2))
+
+
 @pytest.mark.parametrize('name', DEFECTS)
 def test_defect_is_caught(name):
     names, cls, kw = DEFECTS[name]
