@@ -33,7 +33,7 @@ def marks(func,  # a torch function
     name,x = getattr(func, '__name__', ''),args[0] if args else None
     if name in JOINED:
         along = kwargs.get('dim', args[1] if len(args)>1 else 0)
-        return func([o.of_rows for o in x]) if along==0 else x[0].of_rows
+        return func([o.of_rows for o in x if name=='stack' or len(o)]) if along==0 else x[0].of_rows # empty parts may have no marks
     if name=='__getitem__': return x.of_rows[args[1][0] if isinstance(args[1], tuple) else args[1]]
     if name in PICKED: return func(x.of_rows, *args[1:], **kwargs)
     return next((o.of_rows for o in args if hasattr(o, 'of_rows')), None)

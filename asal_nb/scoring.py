@@ -72,7 +72,7 @@ def batches(blocks, # list of (n,) rows
 def numbers(self:Evidence, i # which query
            ): # tuples: i, (N,) numbers, the ways in which their rows were divided into batches
     "What `said` gives, with the batches."
-    pooled = list({tuple(r.tolist()): r for r in self.base.asked[i][1].pooled}.values())
+    pooled = list({tuple(r.tolist()): r for r in self.base.asked[i][1].pooled if len(r)<len(self.pool.idx_U)}.values())
     for s,parts in self.said(i):
         order = torch.cat(parts)
         called = parts if len(parts)>2 or order.equal(self.pool.idx_U) else [] # two parts in an order of their own may be two classes

@@ -1329,6 +1329,19 @@ class StandardInChunks(Own):
         return pool.idx_U[h.topk(b).indices]
 
 
+class LayerNormed(VAAL):
+    "Scores from our own learner, standardised in parts of `n` rows"
+    n = 1000
+    def __init__(self): super().__init__(Supervised(n_steps=4), n_steps=20)
+    def choose(self, learn, data, pool, b, seed):
+        s = torch.cat([F.layer_norm(o, o.shape) for o in learn.scores(pool.idx_U).split(self.n)])
+        return ask_rows(s, pool.idx_U, b, seed)
+
+
+@plant('batch_independent')
+class LayerNormedInBlocks(LayerNormed): n = 64
+
+
 # all pairs, a row at a time
 
 @plant('memory')
@@ -1729,7 +1742,8 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide,
-                                 FromCopies, OneEnd, FromFiles, FilesInAnyOrder, ADictionary, PrintsAccuracy, Inliers)}
+                                 FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
+                                 PrintsAccuracy, Inliers)}
 
 
 SHORT = Supervised(n_steps=20)
