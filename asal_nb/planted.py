@@ -10,6 +10,7 @@ __all__ = ['KINDS', 'Truth', 'Blind', 'low_rows', 'pool_of', 'quarters', 'stripe
 
 # %% ../nbs/27b_planted.ipynb #3263659d
 import dis, types
+from functools import partial
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
@@ -116,6 +117,7 @@ def reach(o,       # anything
     if isinstance(o, dict): more = o.values()
     elif isinstance(o, (list,tuple,set)): more = [] if len(o) and isinstance(next(iter(o)), (int,float)) else o
     elif isinstance(o, types.MethodType): more = [o.__self__,o.__func__]
+    elif isinstance(o, partial): more = [o.func, *o.args, *o.keywords.values()]
     elif isinstance(o, types.FunctionType):
         cells = [c.cell_contents for c in o.__closure__ or () if c!=types.CellType()]
         more = [] if is_ours(o) else [*cells, *(o.__defaults__ or ()), *[o.__globals__.get(i.argval) for i in dis.get_instructions(o) if i.opname=='LOAD_GLOBAL']]

@@ -73,6 +73,7 @@ def tiny_pool(self:Evidence):
     if self.tiny.error and not (self.base.error and not self.tiny.calls[-1].hung):
         return f'with {len(self.tiny.pool.idx_L)} labelled rows, {self.tiny.error}; expected a learner and rows'
     if self.base.error: raise Skip(f'the method did not run: {self.base.error}')
+    if (n := len(self.base.fitted.modes)) and not self.tiny.error and not self.tiny.fitted.modes: return f'with {len(self.tiny.pool.idx_L)} labelled rows no layer got a gradient, where {n} did with {len(self.pool.idx_L)}: nothing is trained; expected some steps'
 
 # %% ../nbs/27h_rounds.ipynb #c73aa0e1
 @patch

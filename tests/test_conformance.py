@@ -1,5 +1,6 @@
 "Each of the twenty checks catches planted defects by name, and flags no method that is right."
 import copy
+import functools
 import random
 
 import numpy as np
@@ -350,6 +351,18 @@ class OpenData(Own):
 @plant('oracle_leak', data=MINE)
 class GlobalLabels(Own):
     def rows(self, data, pool): return data.images(), TRUTH
+
+
+@plant('oracle_leak', data=MINE)
+class FilledInBefore(Plain):
+    "The labels are an argument of a partial function"
+    def __init__(self):
+        super().__init__()
+        self.pick = functools.partial(by_label, TRUTH.clone())
+    def query(self, learn, data, pool, b, seed): return self.pick(pool.idx_U)[:b]
+
+
+def by_label(y, rows): return rows[y[rows].argsort(stable=True)]
 
 
 # pools that overlap
@@ -703,6 +716,18 @@ class NoWholeBatch(Own):
 class TenNeighbours(Own):
     def loss(self, net, x, y):
         return super().loss(net, x, y) + torch.cdist(x.flatten(1), x.flatten(1)).topk(10, largest=False).values.mean()
+
+
+@plant('tiny_pool')
+class DropsTheOnlyBatch(Own):
+    "A loop over a loader that drops the last batch: four labels train nothing, in silence"
+    def batches(self, x, y, g):
+        return DataLoader(TensorDataset(x, y), self.bs, drop_last=True, shuffle=True, generator=g)
+
+
+@plant('tiny_pool')
+class WholeBatchesOnly(Own):
+    def batches(self, x, y, g): return [(x[i:i+self.bs], y[i:i+self.bs]) for i in range(0, len(x)-self.bs+1, self.bs)]
 
 
 # test rows
