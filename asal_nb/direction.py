@@ -116,12 +116,12 @@ def wrong_end(self:Evidence):
 def twins(self:Evidence):
     "Are near copies of labelled rows preferred?"
     if self.kind is None: return
-    U,is_twin = self.base.pool.idx_U,self.kind=='twin'
+    U,is_twin,like = self.base.pool.idx_U,self.kind=='twin',self.kind!='far'
     some = [r for i in (0,2,3,4) if (r := self.base.rows(i)) is not None]
     for rows in ((torch.cat(some).unique() if some else None), self.base.rows(5)):
         if rows is None or not torch.isin(rows, U).all(): continue
-        k = int(is_twin[rows].sum())
-        if hypergeom.sf(k-1, len(U), int(is_twin[U].sum()), len(rows)) < 1e-5:
+        k,n = int(is_twin[rows].sum()),int(like[rows].sum())
+        if k and hypergeom.sf(k-1, int(like[U].sum()), int(is_twin[U].sum()), n) < 1e-5:
             return f'{k} of {len(rows)} asked rows are near copies of labelled ones, of which the pool has {is_twin[U].mean():.0%}; expected new ones'
 
 # %% ../nbs/27e_direction.ipynb #b7f0ced7

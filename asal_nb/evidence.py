@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch, store_attr
 from torch import Tensor, nn
 from types import SimpleNamespace
-from .following import marked
+from .following import known, marked
 from .images import ImageData
 from .planted import Blind, Truth, low_rows, other_world, planted, pool_of, stashes
 from .core import rng
@@ -27,8 +27,10 @@ def modules_of(learn # any object
     "The nets of a learner, and of learners inside it, each once."
     if isinstance(learn, nn.Module): return dict(learn=learn)
     if isinstance(learn, (list,tuple)): return modules_of(SimpleNamespace(learn=learn))
+    if isinstance(learn, dict): return modules_of(SimpleNamespace(**{str(k): v for k,v in learn.items()}))
     own = {'model': getattr(learn, 'model', None), **getattr(learn, '__dict__', {}), 'dsc': getattr(learn, 'dsc', None)}
-    own = {f'{k}.{i}' if many else k: o for k,v in own.items() for many in [isinstance(v, (list,tuple))] for i,o in enumerate(v if many else [v])}
+    def parts(v): return v.items() if isinstance(v, dict) else enumerate(v) if isinstance(v, (list,tuple)) else None
+    own = {k if p is None else f'{k}.{i}': o for k,v in own.items() for p in [parts(v)] for i,o in ([(0,v)] if p is None else p)}
     own |= {f'{k}.model': getattr(v, 'model', None) for k,v in own.items() if not isinstance(v, nn.Module)}
     out,seen = {},set()
     for k,m in own.items():
@@ -70,7 +72,7 @@ def call(self:Run, name, # 'warm_up', 'fit' or 'query'
     "One watched call; an error up to the first query ends the round."
     pool,x,start = self.pool.copy(),self.data.x.clone(),time.time()
     marked(self.data.x, torch.arange(len(x)))
-    w = watched(getattr(self.method, name), *args, limit=self.patience, noise=self.noise, x_shape=self.data.x_shape)
+    with known(self.data.x): w = watched(getattr(self.method, name), *args, limit=self.patience, noise=self.noise, x_shape=self.data.x_shape)
     w.name,w.seconds = name,time.time()-start
     self.calls.append(w)
     if w.error and not self.error and [o.name for o in self.calls].count('query')<2: self.error = f'{name} {w.error}'
@@ -87,7 +89,7 @@ def blinded(data:ImageData # with labels
     if len(data)<32 or data.oracle.is_empty: raise ValueError(f"data has {len(data)} rows{' and no labels' if data.oracle.is_empty else ''}; a check needs at least 32, with labels")
     rows = torch.arange(len(data)) if len(data)<=2000 else torch.randperm(len(data), generator=rng(0, 'rows'))[:2000].sort()[0]
     y = data.oracle(rows)
-    return Blind(data.x.index_select(0, rows.to(data.device)), Truth(y), data.x_test, None, data.classes, data.flip, data.name)
+    return Blind(data.x.index_select(0, rows.to(data.device)), Truth(y), data.x_test, data.y_test, data.classes, data.flip, data.name)
 
 # %% ../nbs/27c_evidence.ipynb #b74e415d
 def copied(o): # anything
@@ -162,7 +164,7 @@ def whole_U(self:Evidence)->Tensor: # dataset rows, an odd number on the planted
 def rerun(self:Evidence,
           method,      # to run
           labels=False,# change the labels of unlabelled rows?
-          test=False,  # change the test images?
+          test=False,  # change the test set?
           **kw)->Run:  # more for `Run`
     "The plain round in a changed world; hidden copies of labels that the method carries are changed too."
     U = self.pool.idx_U

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .effect import difference
 from .evidence import Evidence, Skip, modules_of
 from .following import marked, rows_of
 from .watching import calm, gap_of, shaken, show_pushes, watched
@@ -159,6 +160,7 @@ def targets_differ(self:Evidence):
     if len(calls)>=10 and down<.003:
         return f"in {len(calls)} steps of training {100*down:.1f} % of D's gradient pushed a row down, as if both pools had target 1; expected a part that does"
     if len(calls)>=10 and down>.997: return f"in {len(calls)} steps of training D was only pushed down, as if both pools had target 0; expected both directions"
+    if (off := difference(calls, self.pool.idx_L))<.1: return f"in training D's gradient depends on its output alone: labelled and unlabelled rows of like output differ by {off:.0%} of it, their targets are equal; expected 1 for labelled rows and less for unlabelled ones"
     try: seen = [self.pushes()]
     except Skip:
         if len(calls)>=10: return
@@ -184,7 +186,8 @@ def adversarial_gradient(self:Evidence):
         if 'adv' not in (t := self.terms()): raise Skip("learn.terms has no 'adv', the encoder's adversarial term")
     except Skip:
         if (n := cut_off(self.trained(), self.pool.idx_L)): return f"in {n} steps D's outputs for unlabelled rows were pushed towards labelled, as for an encoder, but on codes without a graph: nothing learns from it; expected codes that are not detached"
-        raise
+        if (bad := self.in_vain(self.dsc, self.trained())) is None: raise
+        return bad or None
     ps = [p for m in modules_of(self.learn).values() for p in m.parameters() if p.requires_grad and id(p) not in own]
     g = torch.autograd.grad(t['adv'], ps, allow_unused=True) if t['adv'].requires_grad and ps else []
     norm = math.sqrt(sum(float(o.square().sum()) for o in g if o is not None))
@@ -193,6 +196,7 @@ def adversarial_gradient(self:Evidence):
     calls = self.trained()
     if len(calls)>=10 and not any((c['grad']!=0).any() for c in calls if not c['free']):
         return f"in {len(calls)} steps D's gradient never went on to what it was shown: the codes were detached in training; expected some that were not"
+    return self.in_vain(self.dsc, calls) or None
 
 # %% ../nbs/27d_inside.ipynb #641d3878
 def cut_off(calls, # of one module, see `Watch`

@@ -13,8 +13,11 @@ from fastcore.basics import patch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from unittest.mock import patch as replaced
+from .adversarial import entropy, margin
 from .evidence import Evidence, Skip, copied
+from .following import recognised, standard
 from .inside import apart
+from .uncertainty import confidence
 from .watching import Watch, watched
 
 # %% ../nbs/27d_order.ipynb #b93e963e
@@ -89,8 +92,9 @@ def place(self:Evidence, order=None # for each query the rows as they were seen,
 def came_by(self:Evidence, w:Watch # of a query
            )->Tensor:              # unlabelled dataset rows, in the order in which nets saw them
     "Recognises the images of a call."
-    if 'known' not in vars(self): self.known = {k: i for i,k in enumerate(keys(self.data.images()))}
-    rows = [self.known.get(k, -1) for x in w.images for k in keys(x.float()/(255 if x.dtype==torch.uint8 or x.max()>2 else 1))]
+    if 'known' not in vars(self): self.known,self.bank = {k: i for i,k in enumerate(keys(self.data.images()))},standard(self.data.x)
+    seen = [(k,i) for x in w.images for k,i in zip(keys(x.float()/(255 if x.dtype==torch.uint8 or x.max()>2 else 1)), recognised(x, self.bank).tolist())]
+    rows = [self.known.get(k, i) for k,i in seen]
     if not w.images: rows = [r for o in w.handed for r in o.tolist()] # no net: what numpy was handed
     rows = torch.tensor([r for r in dict.fromkeys(rows) if r>=0], dtype=torch.long)
     return rows[torch.isin(rows, self.base.pool.idx_U)]
@@ -125,10 +129,35 @@ class unshuffled(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         return out.sort()[0] if getattr(func, '__name__', '')=='randperm' else out
 
+# %% ../nbs/27d_order.ipynb #513f1eeb
+@patch
+def said(self:Evidence, i # which query
+        ): # pairs: (N,) numbers, and the parts in which their rows came
+    "What the query's nets said of each unlabelled row, in either direction: their number, or how sure they are."
+    w,U = self.base.asked[i][1],self.pool.idx_U
+    calls = [[(c['rows'],c['out']) for c in o if len(c['out'])] for o in w.scalars.values()]
+    calls += [[(c['rows'],f(c['out'].float().softmax(1))) for c in o] for o in w.outs.values() if o[0]['out'].shape[1]>1 for f in (margin,entropy,confidence)]
+    for o in calls:
+        if any(r is None or len(r)!=len(v) for r,v in o) or not (order := torch.cat([r for r,_ in o])).sort()[0].equal(U): continue
+        s = torch.zeros(len(self.data)); s[order] = torch.cat([v for _,v in o]).float().cpu()
+        for sign in (1,-1): yield sign*s,[r for r,_ in o]
+
+@patch
+def by_rank(self:Evidence)->bool:
+    "Is there a number whose smallest, taken by position, are the answers to every query, while its smallest by row are not?"
+    U,found = self.pool.idx_U,[]
+    for i in (0,2,3,4):
+        r,order = self.base.rows(i),self.came_by(self.base.asked[i][1])
+        if r is None or len(order)!=len(U): return False
+        low = [[set(U[s[o].argsort()[:len(r)]].tolist()) for o in (U,order)] for s,_ in self.said(i)]
+        found.append({k for k,(by_row,by_place) in enumerate(low) if by_place==set(r.tolist())!=by_row})
+    return bool(set.intersection(*found))
+
 # %% ../nbs/27d_order.ipynb #5de99b17
 @patch
 def reordered(self:Evidence):
-    "Does the same query, once its loader keeps the order, ask for the rows that stood where the asked ones stand in the pool?"
+    "Do positions explain the answers? Else, does the same query, once its loader keeps the order, ask for the rows that stood where the asked ones stand in the pool?"
+    if self.by_rank(): return 'the answers are the rows that stand in the pool where the smallest scores stand in the order in which rows came by; expected those rows themselves'
     def ask():
         with unshuffled(): return (copied(self.fresh) or self.method).query(self.learn, self.base.data, self.base.pool, *self.asks[0])
     w,was,U = watched(ask, limit=self.base.patience, x_shape=self.data.x_shape),self.base.rows(0),self.base.pool.idx_U

@@ -10,6 +10,7 @@ __all__ = ['KINDS', 'Truth', 'Blind', 'low_rows', 'pool_of', 'quarters', 'stripe
 
 # %% ../nbs/27b_planted.ipynb #3263659d
 import dis, types
+from functools import partial
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
@@ -89,19 +90,20 @@ def planted(n=320,   # rows
     wrong = torch.rand(n, generator=g) < torch.where(torch.from_numpy(kind=='labelled'), .15, .4)
     y = torch.where(wrong, torch.randint(4, (n,), generator=g), y)
     x_test = as_bytes(quarters(torch.arange(40)%4) + .08*torch.randn(40, 1, 8, 8, generator=g))
-    return Blind(as_bytes(x), Truth(y), x_test, None, list('abcd'), name='planted'),kind
+    return Blind(as_bytes(x), Truth(y), x_test, torch.arange(40)%4, list('abcd'), name='planted'),kind
 
 # %% ../nbs/27b_planted.ipynb #3b0bdfc3
 def other_world(data,         # a `Blind` data set
                 pool,         # whose unlabelled rows are meant
                 labels=True,  # change their labels?
-                test=True,    # change the test images?
+                test=True,    # change the test set?
                )->Blind:
-    "The same rows, with other labels of the unlabelled ones and other test images."
-    y,x_test = data.oracle.hidden.clone(),data.x_test
+    "The same rows, with other labels of the unlabelled ones and another test set."
+    y,x_test,y_test = data.oracle.hidden.clone(),data.x_test,data.y_test
     if labels: y[pool.idx_U] = (y[pool.idx_U]+1) % data.n_classes
     if test and x_test is not None: x_test = (x_test.max() - x_test.flip(-1)).flip(0)
-    return Blind(data.x.clone(), Truth(y), x_test, None, data.classes, data.flip, data.name)
+    if test and y_test is not None: y_test = (y_test+1) % data.n_classes
+    return Blind(data.x.clone(), Truth(y), x_test, y_test, data.classes, data.flip, data.name)
 
 # %% ../nbs/27b_planted.ipynb #139522b1
 def reach(o,       # anything
@@ -115,6 +117,7 @@ def reach(o,       # anything
     if isinstance(o, dict): more = o.values()
     elif isinstance(o, (list,tuple,set)): more = [] if len(o) and isinstance(next(iter(o)), (int,float)) else o
     elif isinstance(o, types.MethodType): more = [o.__self__,o.__func__]
+    elif isinstance(o, partial): more = [o.func, *o.args, *o.keywords.values()]
     elif isinstance(o, types.FunctionType):
         cells = [c.cell_contents for c in o.__closure__ or () if c!=types.CellType()]
         more = [] if is_ours(o) else [*cells, *(o.__defaults__ or ()), *[o.__globals__.get(i.argval) for i in dis.get_instructions(o) if i.opname=='LOAD_GLOBAL']]

@@ -11,10 +11,8 @@ __all__ = ['from_each', 'batches', 'show_batches']
 import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from .adversarial import entropy,margin
 from .direction import inferred
 from .evidence import Evidence, Skip, copied
-from .uncertainty import confidence
 from .watching import watched
 
 # %% ../nbs/27f_scoring.ipynb #6fb673e5
@@ -73,17 +71,12 @@ def batches(blocks, # list of (n,) rows
 @patch
 def numbers(self:Evidence, i # which query
            ): # tuples: i, (N,) numbers, the ways in which their rows were divided into batches
-    "What the query's nets said of each unlabelled row, in either direction: their number, or how sure they are."
-    w,U = self.base.asked[i][1],self.pool.idx_U
-    calls = [[(c['rows'],c['out']) for c in o if len(c['out'])] for o in w.scalars.values()]
-    calls += [[(c['rows'],f(c['out'].float().softmax(1))) for c in o] for o in w.outs.values() if o[0]['out'].shape[1]>1 for f in (margin,entropy,confidence)]
-    pooled = list({tuple(r.tolist()): r for r in w.pooled}.values())
-    for o in calls:
-        if any(r is None or len(r)!=len(v) for r,v in o) or not (order := torch.cat([r for r,_ in o])).sort()[0].equal(U): continue
-        s = torch.zeros(len(self.data)); s[order] = torch.cat([v for _,v in o]).float().cpu()
-        called = [r for r,_ in o] if len(o)>2 or order.equal(U) else [] # two parts in an order of their own may be two classes
-        ways = [v for v in (batches(called, order), batches(pooled, order)) if v]
-        for sign in (1,-1): yield i,sign*s,ways
+    "What `said` gives, with the batches."
+    pooled = list({tuple(r.tolist()): r for r in self.base.asked[i][1].pooled if len(r)<len(self.pool.idx_U)}.values())
+    for s,parts in self.said(i):
+        order = torch.cat(parts)
+        called = parts if len(parts)>2 or order.equal(self.pool.idx_U) else [] # two parts in an order of their own may be two classes
+        yield i,s,[v for v in (batches(called, order), batches(pooled, order)) if v]
 
 # %% ../nbs/27f_scoring.ipynb #b488e18c
 @patch

@@ -56,7 +56,7 @@ RANDOM = set('''rand randn randint randperm rand_like randn_like randint_like no
     random_ bernoulli_ exponential_ geometric_ cauchy_ log_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_
     trunc_normal_ orthogonal_ dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout'''.split())
 
-POOLED = set('mean sum std var std_mean var_mean min max amin amax aminmax norm median quantile softmax'.split())
+POOLED = set('mean sum std var std_mean var_mean min max amin amax aminmax norm median quantile softmax layer_norm normalize'.split())
 
 LARGE = 1_000_000 # elements
 

@@ -1,5 +1,6 @@
 "Each of the twenty checks catches planted defects by name, and flags no method that is right."
 import copy
+import functools
 import random
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import nn
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 from types import SimpleNamespace
 
 from asal_nb.adversarial import dsc_loss
@@ -256,6 +257,48 @@ class ShuffledMargin(Own):
         return pool.idx_U[(top[:, 0]-top[:, 1]).argsort()[:b]]
 
 
+class Files(Dataset):
+    "A data set of the user's own: an array, normalised images, each with its row"
+    def __init__(self, data, rows): self.x, self.idx = data.x.numpy(), rows.numpy()
+    def __len__(self): return len(self.idx)
+    def __getitem__(self, i):
+        return (torch.from_numpy(self.x[self.idx[i]]).float()/255 - .5)/.25, int(self.idx[i])
+
+
+class FromFiles(Own):
+    "The least sure rows; images come normalised out of an array"
+    def rows(self, data, pool):
+        x, y = super().rows(data, pool)
+        return (x-.5)/.25, y
+    def order(self, U, seed): return U
+    def named(self, at, rows, U): return rows[at]
+    def query(self, learn, data, pool, b, seed):
+        dl = DataLoader(Files(data, self.order(pool.idx_U, seed)), 50)
+        with torch.no_grad(): seen = [(learn.model(x).softmax(1).amax(1), i) for x, i in dl]
+        p, rows = [torch.cat(o) for o in zip(*seen)]
+        return self.named(p.argsort()[:b], rows, pool.idx_U)
+
+
+class FilesInAnyOrder(FromFiles):
+    "The loader shuffles, and the row comes with the image"
+    def order(self, U, seed): return U[torch.randperm(len(U), generator=rng(seed, 'files'))]
+
+
+@plant('loader_order')
+class ShuffledFiles(FilesInAnyOrder):
+    def named(self, at, rows, U): return U[at]
+
+
+@plant('loader_order')
+class ByBrightness(FromFiles):
+    "A sampler sorts the pool, which no generator undoes, and positions are answered"
+    def query(self, learn, data, pool, b, seed):
+        self.light = data.images().mean((1, 2, 3))
+        return super().query(learn, data, pool, b, seed)
+    def order(self, U, seed): return U[self.light[U].argsort()]
+    def named(self, at, rows, U): return U[at]
+
+
 # labels that nobody has paid for
 
 @plant('oracle_leak')
@@ -308,6 +351,18 @@ class OpenData(Own):
 @plant('oracle_leak', data=MINE)
 class GlobalLabels(Own):
     def rows(self, data, pool): return data.images(), TRUTH
+
+
+@plant('oracle_leak', data=MINE)
+class FilledInBefore(Plain):
+    "The labels are an argument of a partial function"
+    def __init__(self):
+        super().__init__()
+        self.pick = functools.partial(by_label, TRUTH.clone())
+    def query(self, learn, data, pool, b, seed): return self.pick(pool.idx_U)[:b]
+
+
+def by_label(y, rows): return rows[y[rows].argsort(stable=True)]
 
 
 # pools that overlap
@@ -451,6 +506,27 @@ class SecondRoundFails(Plain):
         if hasattr(self, 'learn'): raise AttributeError('no such layer')
         self.learn = super().fit(data, pool, warm, seed)
         return self.learn
+
+
+@plant('runs_twice')
+class TrainsItsWarmUp(Own):
+    "The net that the warm-up made is trained itself, not a copy of it: the second round begins where the first ended"
+    def warm_up(self, data, seed):
+        with seeded(seed, 'init'): return super().net(data)
+    def fit(self, data, pool, warm, seed):
+        self.warm = warm
+        return super().fit(data, pool, warm, seed)
+    def net(self, data): return self.warm
+
+
+@plant('runs_twice')
+class WritesItsWarmUp(Game):
+    "The learner begins with the warm-up's weights, and writes its own into them"
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, seed)
+        for k, v in learn.model.state_dict().items():
+            if k in warm: warm[k].copy_(v)
+        return learn
 
 
 # odd sizes
@@ -642,6 +718,18 @@ class TenNeighbours(Own):
         return super().loss(net, x, y) + torch.cdist(x.flatten(1), x.flatten(1)).topk(10, largest=False).values.mean()
 
 
+@plant('tiny_pool')
+class DropsTheOnlyBatch(Own):
+    "A loop over a loader that drops the last batch: four labels train nothing, in silence"
+    def batches(self, x, y, g):
+        return DataLoader(TensorDataset(x, y), self.bs, drop_last=True, shuffle=True, generator=g)
+
+
+@plant('tiny_pool')
+class WholeBatchesOnly(Own):
+    def batches(self, x, y, g): return [(x[i:i+self.bs], y[i:i+self.bs]) for i in range(0, len(x)-self.bs+1, self.bs)]
+
+
 # test rows
 
 @plant('train_test_disjoint')
@@ -665,6 +753,22 @@ class AsksLikeTest(Plain):
     def query(self, learn, data, pool, b, seed):
         far = (data.images(pool.idx_U) - data.x_test.float().mean(0)/255).flatten(1).norm(dim=1)
         return ask_rows(far, pool.idx_U, b, seed)
+
+
+@plant('train_test_disjoint')
+class BestOnTest(Own):
+    "Keeps the step that is best on the test labels"
+    n_steps = 40
+    def fit(self, data, *args):
+        self.data, self.best = data, (-1., None)
+        learn = super().fit(data, *args)
+        learn.model.load_state_dict(self.best[1])
+        del self.data, self.best
+        return learn
+    def after(self, net, i):
+        with torch.no_grad(): y = net(self.data.x_test.float()/255).argmax(1)
+        right = (y == self.data.y_test).float().mean()
+        if right > self.best[0]: self.best = right, copy.deepcopy(net.state_dict())
 
 
 OVERLAP = ImageData.from_arrays(MINE.x, TRUTH, MINE.x[:20], TRUTH[:20])
@@ -773,6 +877,22 @@ class RandomSample(Plain):
 class NumpyIgnoresTheSeed(Plain):
     def query(self, learn, data, pool, b, seed):
         return torch.as_tensor(np.random.default_rng(0).permutation(pool.idx_U.numpy())[:b])
+
+
+@plant('seeded')
+class FixedInit(Own):
+    "Weights and batches come from one fixed seed, something else from the given one"
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, 42)
+        learn.seen = torch.rand(3, generator=rng(seed, 'views'))
+        return learn
+
+
+@plant('seeded')
+class SamplerOfOneSeed(VAAL):
+    "The task net hears the seed, the sampler gets a default"
+    def __init__(self): super().__init__(Supervised(n_steps=4), n_steps=10)
+    def sampler(self, task, data, pool, seed): return super().sampler(task, data, pool, 0)
 
 
 # memory
@@ -1234,6 +1354,19 @@ class StandardInChunks(Own):
         return pool.idx_U[h.topk(b).indices]
 
 
+class LayerNormed(VAAL):
+    "Scores from our own learner, standardised in parts of `n` rows"
+    n = 1000
+    def __init__(self): super().__init__(Supervised(n_steps=4), n_steps=20)
+    def choose(self, learn, data, pool, b, seed):
+        s = torch.cat([F.layer_norm(o, o.shape) for o in learn.scores(pool.idx_U).split(self.n)])
+        return ask_rows(s, pool.idx_U, b, seed)
+
+
+@plant('batch_independent')
+class LayerNormedInBlocks(LayerNormed): n = 64
+
+
 # all pairs, a row at a time
 
 @plant('memory')
@@ -1279,6 +1412,39 @@ class FrozenCodes(Scratch):
     def fool(self, D, mu_L, mu_U):
         with torch.no_grad(): mu_U = mu_U*1.
         return self.bce(D(mu_U), self.t_L)
+
+
+@plant('adversarial_gradient')
+class ThrownAway(Scratch):
+    "The encoder's adversarial gradient is computed, and set to zero before the step"
+    show = 'dsc',
+    def losses(self, vae, *args):
+        rec, kl, adv = super().losses(vae, *args)
+        adv.backward(retain_graph=True)
+        vae.zero_grad()
+        return rec, kl, adv.detach()
+
+
+@plant('adversarial_gradient')
+class PutsBack(Scratch):
+    "After each step the encoder gets the weights back that it began with"
+    def nets(self, data):
+        task, vae, D = super().nets(data)
+        self.first = [copy.deepcopy(m.state_dict()) for m in (vae.body, vae.mu, vae.logvar)]
+        return task, vae, D
+    def step_ends(self, i, task, vae, D):
+        for m, w in zip((vae.body, vae.mu, vae.logvar), self.first): m.load_state_dict(w)
+
+
+@plant('targets_differ')
+class SoftForBoth(Scratch):
+    "A target of .9 for both pools: outputs are pushed both ways"
+    show, t_L, t_U = ('dsc',), .9, .9
+
+
+@plant('targets_differ')
+class TwoLogitsSoftForBoth(SoftForBoth, TwoLogits):
+    def bce(self, d, t): return nn.CrossEntropyLoss()(d, torch.tensor([1-t, t]).expand(len(d), 2))
 
 
 @pytest.mark.parametrize('name', DEFECTS)
@@ -1506,6 +1672,20 @@ class OneOfEachBlock(Own):
         return ask_rows(turn + torch.cat(p), pool.idx_U, b, seed)
 
 
+class FromCopies(TrainsItsWarmUp):
+    "Every round trains a copy of the net that the warm-up made, in batches that chance draws"
+    def net(self, data): return copy.deepcopy(self.warm)
+
+
+class OneEnd(FromCopies):
+    "All rows at each step, from weights that the warm-up made: no chance in that net; another is drawn and not trained"
+    def batches(self, x, y, g): return [(x, y)]*self.n_steps
+    def fit(self, data, pool, warm, seed):
+        learn = super().fit(data, pool, warm, seed)
+        learn.noise = torch.randn(3, generator=rng(seed, 'noise'))
+        return learn
+
+
 class Wide(Own):
     "Features of the whole pool at once, many a row, but no pairs"
     def query(self, learn, data, pool, b, seed):
@@ -1550,6 +1730,35 @@ class Weighted(Plain):
         return pool.idx_U[torch.multinomial(w, b, generator=rng(seed, 'draw'))]
 
 
+class ADictionary(AsksByItsLossHead):
+    "The learner is a dictionary of nets, which the query uses"
+    def fit(self, *args):
+        net = super().fit(*args).model
+        return dict(body=net.body, module=nn.Sequential(net.last))
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): cost = learn['module'](learn['body'](data.images(pool.idx_U)))[:, 0]
+        return ask_rows(-cost, pool.idx_U, b, seed)
+
+
+class PrintsAccuracy(Own):
+    "Looks at the test set after each step, and uses it for nothing"
+    def fit(self, data, *args):
+        self.data = data
+        learn = super().fit(data, *args)
+        del self.data
+        return learn
+    def after(self, net, i):
+        with torch.no_grad(): y = net(self.data.x_test.float()/255).argmax(1)
+        self.right = (y == self.data.y_test).float().mean()
+
+
+class Inliers(Plain):
+    "No row unlike all that is labelled, else by chance"
+    def query(self, learn, data, pool, b, seed):
+        far = torch.cdist(data.images(pool.idx_U).flatten(1), data.images(pool.idx_L).flatten(1)).amin(1) > 1.
+        return ask_rows(torch.rand(len(far), generator=rng(seed, 'b')) + far, pool.idx_U, b, seed)
+
+
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
@@ -1557,7 +1766,9 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
-                                 EachClassItsShare, OneOfEachBlock, Wide)}
+                                 EachClassItsShare, OneOfEachBlock, Wide,
+                                 FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
+                                 PrintsAccuracy, Inliers)}
 
 
 SHORT = Supervised(n_steps=20)
