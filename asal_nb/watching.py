@@ -13,6 +13,7 @@ import ctypes, math, random, sys, threading
 import matplotlib.pyplot as plt, numpy as np, torch
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from fastai.data.load import DataLoader as FastLoader
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -105,10 +106,13 @@ def noticed(w): # a `Watch`
         was = torch.random.get_rng_state()
         with torch._C.DisableTorchFunction(): begin(self, loader)
         if loader.generator is None: torch.random.set_rng_state(was)
+    def idle(f):
+        def g(self, *args, **kw): was,seeds = random.getstate(),set(w.seeds); f(self, *args, **kw); random.setstate(was); w.seeds &= seeds
+        return g
     def answer(self, rows): w.told.append(torch.as_tensor(rows).tolist()); return call(self, rows)
     return replaced.object(np.random, 'default_rng', new_rng), replaced.object(np.random, 'RandomState', stand_in(np.random.RandomState, w)), \
            replaced.object(random.Random, 'seed', new_seed), replaced.object(Oracle, '__call__', answer), \
-           replaced.object(_BaseDataLoaderIter, '__init__', begun)
+           replaced.object(_BaseDataLoaderIter, '__init__', begun), *[replaced.object(FastLoader, o, idle(getattr(FastLoader, o))) for o in ('__init__','randomize')]
 
 # %% ../nbs/27a_watching.ipynb #2e869764
 class Watch(TorchFunctionMode):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fastai.data.load import DataLoader as FastLoader
 from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -263,6 +264,14 @@ class Files(Dataset):
     def __len__(self): return len(self.idx)
     def __getitem__(self, i):
         return (torch.from_numpy(self.x[self.idx[i]]).float()/255 - .5)/.25, int(self.idx[i])
+
+
+class Fastai(Random):
+    "The least sure rows, by a loader of fastai, which draws a number as it is made"
+    def query(self, learn, data, pool, b, seed):
+        dl = FastLoader([(o, torch.tensor(0)) for o in data.images(pool.idx_U)], bs=50)
+        with torch.no_grad(): p = torch.cat([learn.model(x).softmax(1) for x, _ in dl])
+        return pool.idx_U[p.amax(1).argsort()[:b]]
 
 
 class FromFiles(Own):
@@ -1769,6 +1778,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  EachClassItsShare, OneOfEachBlock, Wide,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers)}
+GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
 
 
 SHORT = Supervised(n_steps=20)
