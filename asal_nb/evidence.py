@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch, store_attr
 from torch import Tensor, nn
 from types import SimpleNamespace
-from .following import known, marked
+from .following import marked, remarked
 from .images import ImageData
 from .planted import Blind, Truth, low_rows, other_world, planted, pool_of, stashes
 from .core import rng
@@ -72,7 +72,7 @@ def call(self:Run, name, # 'warm_up', 'fit' or 'query'
     "One watched call; an error up to the first query ends the round."
     pool,x,start = self.pool.copy(),self.data.x.clone(),time.time()
     marked(self.data.x, torch.arange(len(x)))
-    with known(self.data.x): w = watched(getattr(self.method, name), *args, limit=self.patience, noise=self.noise, x_shape=self.data.x_shape)
+    with remarked(self.data.x): w = watched(getattr(self.method, name), *args, limit=self.patience, noise=self.noise, x_shape=self.data.x_shape)
     w.name,w.seconds = name,time.time()-start
     self.calls.append(w)
     if w.error and not self.error and [o.name for o in self.calls].count('query')<2: self.error = f'{name} {w.error}'

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/following.html.md"""
 
 # %% auto #0
 __all__ = ['JOINED', 'PICKED', 'ALIKE', 'PIXELS', 'marked', 'marks', 'follow', 'followed', 'rows_of', 'standard', 'recognised',
-           'known', 'show_marks']
+           'remarked', 'show_marks']
 
 # %% ../nbs/27a_following.ipynb #24dd8eff
 import matplotlib.pyplot as plt, torch
@@ -82,7 +82,7 @@ def recognised(x,    # (n,…) images
     return torch.where((v[:,0]>ALIKE) & (v[:,1]<=ALIKE), i[:,0], -1)
 
 @contextmanager
-def known(images): # (N,…) of a data set
+def remarked(images): # (N,…) of a data set
     "Within the block unmarked images that come to a module get their marks back, batches of which all are known."
     shape,bank = images.shape[1:],standard(images)
     def look(m, inp):
