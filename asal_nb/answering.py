@@ -74,7 +74,7 @@ def mistaken(self:Evidence):
 # %% ../nbs/27g_answering.ipynb #fde14a9f
 @patch
 def pools_disjoint(self:Evidence):
-    "Labelled and unlabelled rows stay apart, and together are all rows."
+    "Labelled and unlabelled rows stay apart."
     if self.base.error: raise Skip(f'the method did not run: {self.base.error}')
     if d := self.base.damage + self.whole.damage: return f'{d[0]}; expected it to be left to whoever labels'
     for r in (self.base,self.whole):

@@ -106,7 +106,7 @@ def typicality(z:Tensor, # (m,nz) codes of one cluster
     if m < 2: return torch.ones_like(z[:,0])
     k,x,mean = min(k, max(m//2, 1)),(z - z.mean(0)).double(),[]
     sq = x.square().sum(1)
-    for i in torch.arange(m, device=z.device).split(1024):
+    for i in torch.arange(m, device=z.device).split(max(1, min(1024, 2**24//m))): # 128 MiB at most
         d = torch.addmm(sq, x[i], x.T, alpha=-2).add_(sq[i,None])
         d[torch.arange(len(i), device=z.device), i] = torch.inf
         near = smallest(d, k)
