@@ -1376,6 +1376,59 @@ class LayerNormed(VAAL):
 class LayerNormedInBlocks(LayerNormed): n = 64
 
 
+# nets that look at batch mates, and that no learner shows
+
+class Spread(nn.Module):
+    "The spread of the batch as one more feature, as some discriminators have it"
+    def forward(self, z): return torch.cat([z, z.std(0, unbiased=False).mean().expand(len(z), 1)], 1)
+
+
+@plant('batch_independent')
+class SeesItsMates(Scratch):
+    show = ()
+    def nets(self, data):
+        return *super().nets(data)[:2], nn.Sequential(Spread(), nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
+
+
+class Hidden(Own):
+    "The learner shows no net; it is asked in batches of 40, or as many as `n`"
+    n = 40
+    def fit(self, *args): return SimpleNamespace(net=super().fit(*args).model)
+    def sure(self, out): return out.softmax(1)
+    def seen(self, x, seed): return x
+    def query(self, learn, data, pool, b, seed):
+        net, parts = learn.net.eval(), [self.seen(data.images(i), seed) for i in pool.idx_U.split(self.n)]
+        with torch.no_grad(): p = torch.cat([self.sure(net(x)) for x in parts])
+        return ask_rows(p.amax(1), pool.idx_U, b, seed)
+
+
+class ByBatch(nn.Module):
+    "Images less their batch's mean, by its spread"
+    def forward(self, x): return (x - x.mean())/x.std()
+
+
+@plant('batch_independent')
+class NormalisesItsInput(Hidden):
+    def net(self, data): return nn.Sequential(ByBatch(), *super().net(data))
+
+
+@plant('batch_independent')
+class SoftmaxAcross(Hidden):
+    def sure(self, out): return F.softmax(out, dim=0)
+
+
+class ShareOfThePool(Hidden):
+    "The same of all rows at once: each class's mass is shared among the whole pool"
+    n = 10000
+    def net(self, data): return nn.Sequential(*super().net(data), nn.LayerNorm(4))
+    def sure(self, out): return out.softmax(0)
+
+
+class MixesThePool(NormalisesItsInput):
+    "Images less the mean of the pool, all at once"
+    n = 10000
+
+
 # all pairs, a row at a time
 
 @plant('memory')
@@ -1775,7 +1828,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
                                  Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
-                                 EachClassItsShare, OneOfEachBlock, Wide,
+                                 EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
