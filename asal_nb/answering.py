@@ -31,7 +31,7 @@ def count(self:Evidence):
     if len(s := tuple(np.shape(self.base.asked[0][1].value)))!=1: return f'a query for {self.asks[0][0]} rows gave them in shape {s}; expected ({self.asks[0][0]},)'
     for r in (self.base,self.whole):
         for b,w in r.asked:
-            if w.error: return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows {w.error}; expected {b} rows'
+            if w.error and not r.error: return f'a query for {b} of {len(r.pool.idx_U)} unlabelled rows {w.error}; expected {b} rows'
 
 # %% ../nbs/27g_answering.ipynb #d469ceeb
 @patch
@@ -39,8 +39,8 @@ def no_repeats(self:Evidence):
     "No row is asked twice, in a query or in a later round."
     for r,b,rows in self.answers():
         if rows is not None and (n := len(rows)-len(rows.unique())): return f'a query for {b} rows named {n} of them more than once; expected {b} different rows'
-    a,w = self.base.rows(0),self.whole.rows(0)
-    if a is not None and w is not None and (n := int(torch.isin(w, a).sum())) and not self.rows_not_positions():
+    a,later = self.base.rows(0),[r for i in (0,1) if (r := self.whole.rows(i)) is not None]
+    if a is not None and later and (n := int(torch.isin(a, torch.cat(later)).sum())) and not self.rows_not_positions():
         return f'{n} of {len(a)} rows that were asked in the first round, and labelled, were asked again in the second; expected none'
 
 # %% ../nbs/27g_answering.ipynb #66a6e3a8
@@ -55,10 +55,10 @@ def rows_not_positions(self:Evidence):
 # %% ../nbs/27g_answering.ipynb #99803ca4
 def overlap(run:Run # that ended without error
            )->int:  # rows
-    "Labelled rows among those that a learner's loader calls unlabelled."
+    "Rows with a label among those that a learner's loader calls unlabelled; some are held for validation."
     inner = [run.learn, *getattr(run.learn, '__dict__', {}).values()]
     idx = [getattr(getattr(getattr(getattr(o, 'dls', None), 'train', None), 'dataset', None), 'idx_U', None) for o in inner]
-    return sum(int(torch.isin(i.cpu(), run.pool.idx_L).sum()) for i in idx if isinstance(i, Tensor))
+    return sum(int((~torch.isin(i.cpu(), run.pool.idx_U)).sum()) for i in idx if isinstance(i, Tensor))
 
 @patch
 def mistaken(self:Evidence):
