@@ -917,6 +917,16 @@ OVERLAP = ImageData.from_arrays(MINE.x, TRUTH, MINE.x[:20], TRUTH[:20])
 class SameFolderTwice(Plain): pass
 
 
+def saved_again():
+    g = torch.Generator().manual_seed(1)
+    x = (MINE.x[:20] + .004*torch.randn(20, 1, 8, 8, generator=g)).clamp(0, 1)
+    return ImageData.from_arrays(MINE.x, TRUTH, x, TRUTH[:20])
+
+
+@plant('train_test_disjoint', data=saved_again())
+class SavedAgain(Plain): pass
+
+
 # an encoder that D does not reach
 
 @plant('adversarial_gradient')
@@ -1247,6 +1257,10 @@ class ScratchAllUnlabelled(Scratch):
     "D is told in training that all rows, labelled ones too, are unlabelled"
     show = 'dsc',
     def rows_U(self, data, pool): return torch.arange(len(data))
+
+
+@plant('pools_disjoint')
+class UnnamedAllUnlabelled(ScratchAllUnlabelled): show = ()
 
 
 KEPT = {}
@@ -1852,6 +1866,9 @@ class UnnamedFlipped(ScratchFlipped): show = ()
 class UnnamedCritic(ScratchCritic): show = ()
 
 
+class UnnamedMixed(ScratchMixed): show = ()
+
+
 class UnnamedAndUnsure(Unnamed):
     "D is run in the query, but only to leave out what looks most labelled; the least sure of the rest are asked"
     def query(self, learn, data, pool, b, seed):
@@ -2021,7 +2038,8 @@ GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, 
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
                                  TwoLogits, TwoLogitsUnnamed,
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
-                                 Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
+                                 Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedMixed, UnnamedAndUnsure, Domains,
+                                 DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
                                  AveragesViews, AveragesCodes, DrawsASubset,
