@@ -11,14 +11,13 @@ __all__ = ['Skip', 'modules_of', 'Run', 'blinded', 'Evidence', 'sizes', 'same', 
 import copy, time
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch, store_attr
-from contextlib import suppress
 from torch import Tensor, nn
 from types import SimpleNamespace
 from .following import marked, remarked
 from .images import ImageData
 from .planted import Blind, Truth, low_rows, other_world, planted, pool_of
 from .pool import Pool
-from .reaching import copied, falsified, holdings, names, stashes
+from .reaching import copied, falsified, holdings, names, put_back, stashes
 from .core import rng
 from .watching import Watch, watched
 
@@ -181,8 +180,7 @@ def is_plain(self:Evidence, values # one a row
 @patch
 def anew(self:Evidence): # None where there can be no copy
     "The method as it was before the first round, and what its code held with it."
-    for h,k,v in self.held:
-        with suppress(AttributeError, TypeError): h.update({k: copied(v)}) if isinstance(h, dict) else setattr(h, k, copied(v))
+    for o in self.held: put_back(*o)
     return copied(self.fresh)
 
 # %% ../nbs/27c_evidence.ipynb #3c49d379
