@@ -64,7 +64,7 @@ class Mates(TorchFunctionMode):
         return func(*args, **kwargs)
     def hook(self, m, inp, kwargs, out): # one call of one module
         b = None if self.is_busy or len(inp)!=1 or kwargs else self.batch(inp[0])
-        if b is None or len(self.met.setdefault(m, set()))>2: return
+        if b is None or not all(rows_of(o) is not None and len(o)==len(b) for o in floats(out)) or len(self.met.setdefault(m, set()))>2: return
         self.is_busy = True; self.met[m].add(b)
         try: mixes = is_mixing(m, inp[0], out)
         except Exception: mixes = False # it may not take halves

@@ -430,7 +430,8 @@ class OwnsLabels(Table):
 class Clusters(Own):
     "Keeps clusters that it found by itself, and asks of each in turn; where classes are clear, they are the classes"
     def fit(self, data, *args):
-        self.of = KMeans(4, n_init=1, random_state=0).fit_predict(data.images().flatten(1).numpy())
+        if not hasattr(self, 'of'):
+            self.of = KMeans(4, n_init=1, random_state=0).fit_predict(data.images().flatten(1))
         return super().fit(data, *args)
     def query(self, learn, data, pool, b, seed):
         of = torch.as_tensor(self.of)[pool.idx_U]
@@ -1579,6 +1580,17 @@ class MixesThePool(NormalisesItsInput):
     n = 10000
 
 
+class TokensFirst(Hidden):
+    "A transformer in torch's own order, tokens before rows, and as many of the one as of the other"
+    n = 64
+    def net(self, data):
+        class Turns(nn.Module):
+            def forward(self, x): return x.transpose(0, 1)
+        layer = nn.TransformerEncoderLayer(4, 1, 8, dropout=0.)
+        return nn.Sequential(nn.Flatten(), nn.Unflatten(1, (64, 1)), nn.Linear(1, 4), Turns(), layer, Turns(),
+                             nn.Flatten(), nn.Linear(256, data.n_classes))
+
+
 # chance in nets that no learner shows
 
 @plant('deterministic')
@@ -2042,7 +2054,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
-                                 AveragesViews, AveragesCodes, DrawsASubset,
+                                 TokensFirst, AveragesViews, AveragesCodes, DrawsASubset,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers, BestOnHeld)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
