@@ -13,7 +13,8 @@ import matplotlib.pyplot as plt, numpy as np, torch
 import asal_nb.answering, asal_nb.direction, asal_nb.inside, asal_nb.rounds, asal_nb.scoring
 from fastcore.basics import patch, store_attr
 from torch import Tensor, nn
-from .evidence import Evidence, Skip, copied, modules_of
+from .evidence import Evidence, Skip, modules_of
+from .reaching import copied
 from .watching import shaken, watched
 
 # %% ../nbs/28_conformance.ipynb #89be109d

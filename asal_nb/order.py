@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from unittest.mock import patch as replaced
 from .adversarial import entropy, margin
-from .evidence import Evidence, Skip, copied
+from .evidence import Evidence, Skip
 from .following import recognised, standard
 from .inside import apart
+from .reaching import copied
 from .uncertainty import confidence
 from .watching import Watch, watched
 

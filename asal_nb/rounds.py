@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.nn.modules.batchnorm import _BatchNorm
-from .evidence import Evidence, Run, Skip, copied, modules_of, same
-from .planted import pool_of
+from .evidence import Evidence, Run, Skip, modules_of, same
+from .reaching import copied
 from .watching import watched
 import asal_nb.inside
 
@@ -46,20 +46,18 @@ def stood_still(self:Evidence)->bool:
 
 @patch
 def even(self:Evidence)->Run:
-    "The second round with one row more in the unlabelled pool."
+    "The second round with one row unlabelled instead of labelled."
     if 'evened' not in vars(self):
-        is_L = torch.ones(len(self.data), dtype=torch.bool); is_L[self.whole_U] = False
-        rows = is_L.nonzero()[:,0]
-        self.evened = self.run(self.method, self.data, pool_of(rows[len(rows)%2:], self.y, self.data.n_classes), [(1,1)], seed=12, warm=self.base.calls[0])
+        self.evened = self.run(self.method, self.data, self.second(1), [(1,1)], seed=12, warm=self.base.calls[0])
     return self.evened
 
 # %% ../nbs/27h_rounds.ipynb #125f632a
 @patch
 def odd_batch(self:Evidence):
-    "Odd batches, and a last one of a single row, are trained on."
+    "Odd batches, and a last one of a single row, are trained on and asked of."
     if self.base.error: raise Skip(f'the method did not run: {self.base.error}')
     if self.whole.error and not self.even().error:
-        return f'with {len(self.whole.pool.idx_L)} labelled and {len(self.whole_U)} unlabelled rows, {self.whole.error}; expected it to train, as it does with an even number'
+        return f'with {len(self.whole.pool.idx_L)} labelled and {len(self.whole.pool.idx_U)} unlabelled rows, {self.whole.error}; expected it to run, as it does with even numbers'
     if self.whole.error: raise Skip('the second round failed with even numbers, too')
     try: self.terms(16, 16)
     except Skip: return
@@ -83,8 +81,9 @@ def mode_restored(self:Evidence):
     if not (modes := self.modes()): raise Skip('no training of torch modules was seen')
     seen,task = self.base.fitted.modules,self.predicts()
     def is_off(k, v):
+        is_late = len(v)>=8 and not any(v[-(len(v)//4):])
         is_task = any(id(p) in task for p in seen[k]._parameters.values())
-        return not any(v[len(v)//2:]) or v.count(False) > (.25 if is_task else .6)*len(v)
+        return not any(v[len(v)//2:]) or is_late or v.count(False) > (.25 if is_task else .6)*len(v)
     off = [k for k,v in modes.items() if is_off(k, v)]
     if off: return f'{len(off)} of {len(modes)} layers, the first a {type(seen[off[0]]).__name__}, learnt in evaluation mode, in {np.mean([modes[k].count(False)/len(modes[k]) for k in off]):.0%} of their steps; expected train mode'
     if self.stays_off(): return 'learn.validate() leaves the model in evaluation mode; expected train mode, as before'

@@ -4,6 +4,7 @@ import functools
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -374,6 +375,70 @@ class FilledInBefore(Plain):
 def by_label(y, rows): return rows[y[rows].argsort(stable=True)]
 
 
+@plant('oracle_leak')
+class LooksWhetherThereAreLabels(Plain):
+    def query(self, learn, data, pool, b, seed):
+        y = pool.y if data.oracle.is_empty else data.oracle(torch.arange(len(data)))
+        return pool.idx_U[y[pool.idx_U].argsort(stable=True)[:b]]
+
+
+class Carries(Plain):
+    "Labels in any form, which `told` knows how to read; the rows of the last class are asked first"
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+    def told(self, i): return self.held[i]
+    def query(self, learn, data, pool, b, seed):
+        return torch.tensor(sorted(pool.idx_U.tolist(), key=lambda i: (str(self.told(i)), -i))[-b:])
+
+
+@plant('oracle_leak', data=MINE)
+class Names(Carries):
+    def __init__(self): super().__init__(['cat dog cow bee'.split()[k] for k in TRUTH.tolist()])
+
+
+@plant('oracle_leak', data=MINE)
+class FromOne(Carries):
+    def __init__(self): super().__init__(TRUTH + 1)
+
+
+@plant('oracle_leak', data=MINE)
+class Samples(Carries):
+    def __init__(self): super().__init__(list(zip(MINE.x, TRUTH.tolist())))
+    def told(self, i): return self.held[i][1]
+
+
+@plant('oracle_leak', data=MINE)
+class Table(Carries):
+    def __init__(self): super().__init__(pd.DataFrame(dict(at=[f'{i}.png' for i in range(160)], label=TRUTH)))
+    def told(self, i): return self.held.iloc[i].label
+
+
+@plant('oracle_leak', data=MINE)
+class RowsByClass(Carries):
+    def __init__(self): super().__init__({k: (TRUTH == k).nonzero()[:, 0].tolist() for k in range(4)})
+    def told(self, i): return next(k for k, rows in self.held.items() if i in rows)
+
+
+class OwnsLabels(Table):
+    "The user's table of all labels, of which only those that are paid for are looked at"
+    def query(self, learn, data, pool, b, seed):
+        n = self.held.label.iloc[pool.idx_L.numpy()].value_counts()
+        return ask_rows(torch.rand(len(pool.idx_U), generator=rng(seed, 'any')) + n.max(), pool.idx_U, b, seed)
+
+
+class Clusters(Own):
+    "Keeps clusters that it found by itself, and asks of each in turn; where classes are clear, they are the classes"
+    def fit(self, data, *args):
+        if not hasattr(self, 'of'):
+            self.of = KMeans(4, n_init=1, random_state=0).fit_predict(data.images().flatten(1))
+        return super().fit(data, *args)
+    def query(self, learn, data, pool, b, seed):
+        of = torch.as_tensor(self.of)[pool.idx_U]
+        turn = torch.stack([(of[:i] == k).sum() for i, k in enumerate(of)])
+        return ask_rows(turn + .1*of, pool.idx_U, b, seed)
+
+
 # pools that overlap
 
 @plant('pools_disjoint')
@@ -394,6 +459,29 @@ class WritesThePool(Plain):
         i = super().query(learn, data, pool, b, seed)
         pool.y[i] = 0
         return i
+
+
+@plant('pools_disjoint')
+class AllThatIsNotTrainedOn(Plain):
+    "Rows that are held for validation have labels, too"
+    def query(self, learn, data, pool, b, seed):
+        rest = torch.ones(len(pool), dtype=torch.bool)
+        rest[pool.idx_L] = False
+        return super().query(learn, data, SimpleNamespace(idx_U=rest.nonzero()[:, 0]), b, seed)
+
+
+class BestOnHeld(Own):
+    "Keeps the step that is best on the rows held for validation, where there are some"
+    def fit(self, data, pool, *args):
+        self.pool, self.x, self.best = pool, data.images(pool.idx_V), (-1., None)
+        learn = super().fit(data, pool, *args)
+        if len(self.x): learn.model.load_state_dict(self.best[1])
+        del self.pool, self.x, self.best
+        return learn
+    def after(self, net, i):
+        if not len(self.x): return
+        with torch.no_grad(): right = (net(self.x).argmax(1) == self.pool.y[self.pool.idx_V]).float().mean()
+        if right > self.best[0]: self.best = right, copy.deepcopy(net.state_dict())
 
 
 # rows asked twice
@@ -418,6 +506,14 @@ class TwiceTheBest(Plain):
     def query(self, learn, data, pool, b, seed):
         i = super().query(learn, data, pool, b, seed)
         return torch.cat([i[:b-b//2], i[:b//2]])
+
+
+@plant('no_repeats')
+class AnswersFromAMemo(Plain):
+    def query(self, learn, data, pool, b, seed):
+        memo = self.__dict__.setdefault('memo', {})
+        if (b, seed) not in memo: memo[b, seed] = super().query(learn, data, pool, b, seed)
+        return memo[b, seed]
 
 
 # other methods' nets
@@ -503,6 +599,23 @@ class SharedList(Own):
         return x + .1*len(self.seen), y
 
 
+RATE = dict(lr=.1)
+
+
+@plant('runs_twice')
+class DecaysAGlobal(Own):
+    def after(self, net, i): RATE['lr'] *= .99
+    def loss(self, net, x, y): return RATE['lr']*super().loss(net, x, y)
+
+
+@plant('runs_twice')
+class MutableDefault(Own):
+    def query(self, learn, data, pool, b, seed, seen=[]):  # noqa: B006
+        seen.append(b)
+        with torch.no_grad(): p = learn.model(data.images(pool.idx_U)).softmax(1)
+        return ask_rows(p.amax(1) + len(seen)*p[:, 0], pool.idx_U, b, seed)
+
+
 @plant('runs_twice')
 class NoBranch(Plain):
     def query(self, learn, data, pool, b, seed):
@@ -563,6 +676,14 @@ class EvenOnly(Game):
         return super().fit(data, pool, warm, seed)
 
 
+@plant('odd_batch')
+class SqueezesTheLast(Own):
+    "A batch of one row loses its only axis"
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): p = [learn.model(data.images(i)).softmax(1).amax(1) for i in pool.idx_U.split(16)]
+        return ask_rows(torch.cat([o.squeeze() for o in p]), pool.idx_U, b, seed)
+
+
 # evaluation mode
 
 @plant('mode_restored')
@@ -579,6 +700,16 @@ class ValidatesHalfway(Game):
             def after_batch(self):
                 if self.training and self.train_iter >= 3: self.model.eval()
         learn.add_cb(Validates())
+
+
+@plant('mode_restored')
+class ValidatesLate(Own):
+    "The last third is in evaluation mode, and the learner shows no model"
+    n_steps = 24
+    def after(self, net, i):
+        if i == 15: net.eval()
+    def fit(self, *args): return SimpleNamespace(net=super().fit(*args).model)
+    def query(self, learn, *args): return super().query(SimpleNamespace(model=learn.net), *args)
 
 
 # batch mates
@@ -787,6 +918,16 @@ OVERLAP = ImageData.from_arrays(MINE.x, TRUTH, MINE.x[:20], TRUTH[:20])
 class SameFolderTwice(Plain): pass
 
 
+def saved_again():
+    g = torch.Generator().manual_seed(1)
+    x = (MINE.x[:20] + .004*torch.randn(20, 1, 8, 8, generator=g)).clamp(0, 1)
+    return ImageData.from_arrays(MINE.x, TRUTH, x, TRUTH[:20])
+
+
+@plant('train_test_disjoint', data=saved_again())
+class SavedAgain(Plain): pass
+
+
 # an encoder that D does not reach
 
 @plant('adversarial_gradient')
@@ -821,6 +962,11 @@ class OneLess(Plain):
 class OneMore(Plain):
     def query(self, learn, data, pool, b, seed):
         return super().query(learn, data, pool, min(b+1, len(pool.idx_U)), seed)
+
+
+@plant('count')
+class Mask(Own):
+    def query(self, learn, data, pool, *args): return torch.isin(pool.idx_U, super().query(learn, data, pool, *args))
 
 
 @plant('count')
@@ -1114,6 +1260,10 @@ class ScratchAllUnlabelled(Scratch):
     def rows_U(self, data, pool): return torch.arange(len(data))
 
 
+@plant('pools_disjoint')
+class UnnamedAllUnlabelled(ScratchAllUnlabelled): show = ()
+
+
 KEPT = {}
 
 
@@ -1376,6 +1526,124 @@ class LayerNormed(VAAL):
 class LayerNormedInBlocks(LayerNormed): n = 64
 
 
+# nets that look at batch mates, and that no learner shows
+
+class Spread(nn.Module):
+    "The spread of the batch as one more feature, as some discriminators have it"
+    def forward(self, z): return torch.cat([z, z.std(0, unbiased=False).mean().expand(len(z), 1)], 1)
+
+
+@plant('batch_independent')
+class SeesItsMates(Scratch):
+    show = ()
+    def nets(self, data):
+        D = nn.Sequential(Spread(), nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
+        return *super().nets(data)[:2], D
+
+
+class Hidden(Own):
+    "The learner shows no net; it is asked in batches of 40, or as many as `n`"
+    n = 40
+    def fit(self, *args): return SimpleNamespace(net=super().fit(*args).model)
+    def sure(self, out): return out.softmax(1)
+    def seen(self, x, seed): return x
+    def query(self, learn, data, pool, b, seed):
+        net, parts = learn.net.eval(), [self.seen(data.images(i), seed) for i in pool.idx_U.split(self.n)]
+        with torch.no_grad(): p = torch.cat([self.sure(net(x)) for x in parts])
+        return ask_rows(p.amax(1), pool.idx_U, b, seed)
+
+
+class ByBatch(nn.Module):
+    "Images less their batch's mean, by its spread"
+    def forward(self, x): return (x - x.mean())/x.std()
+
+
+@plant('batch_independent')
+class NormalisesItsInput(Hidden):
+    def net(self, data): return nn.Sequential(ByBatch(), *super().net(data))
+
+
+@plant('batch_independent')
+class SoftmaxAcross(Hidden):
+    def sure(self, out): return F.softmax(out, dim=0)
+
+
+class ShareOfThePool(Hidden):
+    "The same of all rows at once: each class's mass is shared among the whole pool"
+    n = 10000
+    def net(self, data): return nn.Sequential(*super().net(data), nn.LayerNorm(4))
+    def sure(self, out): return out.softmax(0)
+
+
+class MixesThePool(NormalisesItsInput):
+    "Images less the mean of the pool, all at once"
+    n = 10000
+
+
+class TokensFirst(Hidden):
+    "A transformer in torch's own order, tokens before rows, and as many of the one as of the other"
+    n = 64
+    def net(self, data):
+        class Turns(nn.Module):
+            def forward(self, x): return x.transpose(0, 1)
+        layer = nn.TransformerEncoderLayer(4, 1, 8, dropout=0.)
+        return nn.Sequential(nn.Flatten(), nn.Unflatten(1, (64, 1)), nn.Linear(1, 4), Turns(), layer, Turns(),
+                             nn.Flatten(), nn.Linear(256, data.n_classes))
+
+
+# chance in nets that no learner shows
+
+@plant('deterministic')
+class FlipsThePool(Scratch):
+    "Random flips stay on in the pool's loader"
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        x = weak(data.images(pool.idx_U), rng(seed, 'flip'), True)
+        with torch.no_grad(): d = torch.cat([learn.D.eval()(learn.vae.eval().encode(o)[0]) for o in x.split(50)])
+        return ask_rows(d[:, 0], pool.idx_U, b, seed)
+
+
+@plant('deterministic')
+class SamplesItsCodes(Scratch):
+    "D is shown one draw of a code, not its mean"
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): mu, logvar = learn.vae.eval().encode(data.images(pool.idx_U))
+        z = mu + (logvar/2).exp()*torch.randn(mu.shape, generator=rng(seed, 'z'))
+        with torch.no_grad(): return ask_rows(learn.D.eval()(z)[:, 0], pool.idx_U, b, seed)
+
+
+@plant('deterministic')
+class NoisyImages(Hidden):
+    def seen(self, x, seed): return x + .1*torch.randn(x.shape, generator=rng(seed, 'noise'))
+
+
+class AveragesViews(NoisyImages):
+    "Ten views of each row, which the query averages"
+    def query(self, learn, data, pool, b, seed):
+        x, g = data.images(pool.idx_U), rng(seed, 'views')
+        with torch.no_grad(): p = sum(learn.net(x + .1*torch.randn(x.shape, generator=g)).softmax(1) for _ in range(10))
+        return ask_rows(p.amax(1), pool.idx_U, b, seed)
+
+
+class AveragesCodes(Scratch):
+    "D's mean over draws of each code"
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        with torch.no_grad(): mu, logvar = learn.vae.eval().encode(data.images(pool.idx_U))
+        eps = torch.randn((20, *mu.shape), generator=rng(seed, 'z'))
+        with torch.no_grad(): d = sum(learn.D.eval()(mu + (logvar/2).exp()*o) for o in eps)
+        return ask_rows(d[:, 0], pool.idx_U, b, seed)
+
+
+class DrawsASubset(Scratch):
+    "D is asked of a hundred rows that chance draws"
+    show = ()
+    def query(self, learn, data, pool, b, seed):
+        rows = drawn(pool.idx_U, max(b, 100), seed)
+        return ask_rows(self.scored(learn, data, rows), rows, b, seed)
+
+
 # all pairs, a row at a time
 
 @plant('memory')
@@ -1462,6 +1730,12 @@ def test_defect_is_caught(name):
     r = check(cls(), only=names, **kw)
     assert set(r.failed) == set(names), r
     assert all('expected' in r.said[k] or ';' in r.said[k] for k in names)
+
+
+@pytest.mark.parametrize('name', ['DecaysAGlobal', 'MutableDefault', 'Mask', 'SqueezesTheLast'])
+def test_a_defect_has_one_name(name):
+    names, cls, kw = DEFECTS[name]
+    assert set(check(cls(), **kw).failed) == set(names)
 
 
 @pytest.mark.parametrize('name', CHECKS)
@@ -1602,6 +1876,9 @@ class UnnamedFlipped(ScratchFlipped): show = ()
 
 
 class UnnamedCritic(ScratchCritic): show = ()
+
+
+class UnnamedMixed(ScratchMixed): show = ()
 
 
 class UnnamedAndUnsure(Unnamed):
@@ -1773,11 +2050,13 @@ GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, 
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
                                  TwoLogits, TwoLogitsUnnamed,
                                  MonteCarlo, TwoOutputs, AsksByItsLossHead, MeanTeacher, FrozenNorm, Density, Weighted,
-                                 Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedAndUnsure, Domains, DomainsByMargin,
+                                 Unnamed, UnnamedFlipped, UnnamedCritic, UnnamedMixed, UnnamedAndUnsure, Domains,
+                                 DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
-                                 EachClassItsShare, OneOfEachBlock, Wide,
+                                 EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
+                                 TokensFirst, AveragesViews, AveragesCodes, DrawsASubset,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
-                                 PrintsAccuracy, Inliers)}
+                                 PrintsAccuracy, Inliers, BestOnHeld)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
 
 
@@ -1809,14 +2088,24 @@ def test_what_is_right_is_not_flagged(name):
     assert r.ok, r
 
 
+def clear():
+    "Four classes, far apart"
+    g = torch.Generator().manual_seed(5)
+    y = torch.randint(4, (160,), generator=g)
+    x = .25*y[:, None, None, None] + .05*torch.rand(160, 1, 8, 8, generator=g)
+    return ImageData.from_arrays(x, y, torch.rand(20, 1, 8, 8, generator=g), torch.arange(20) % 4)
+
+
 def few_digits(n=400):
     d = get_data('digits')
     return ImageData.from_arrays(d.x[:n], d.oracle(torch.arange(n)), d.x_test[:40], d.y_test[:40])
 
 
-@pytest.mark.parametrize('name, data', [('ASAL', mine), ('UnnamedAndUnsure', mine), ('EachClassItsShare', few_digits)])
+@pytest.mark.parametrize('name, data', [
+    ('ASAL', mine), ('UnnamedAndUnsure', mine), ('EachClassItsShare', few_digits), ('OwnsLabels', mine),
+    ('Clusters', clear)])
 def test_what_is_right_is_not_flagged_on_users_data(name, data):
-    r = check({**GOOD, **SHIPPED}[name](), data())
+    r = check({**GOOD, **SHIPPED, 'OwnsLabels': OwnsLabels, 'Clusters': Clusters}[name](), data())
     assert r.ok, r
 
 
