@@ -16,7 +16,7 @@ from torch import Tensor
 from .adversarial import dsc_loss, vae_adv_loss
 from .classifier import log_p_y
 from .core import check_count, check_tensor, no_unknown
-from .data import asal_dls
+from .data import asal_dls, steps_of
 from .gauss import reparam
 from .method import Method, run_steps
 from .networks import Classifier, Discriminator, Encoder, TaskNet
@@ -180,12 +180,13 @@ _LEARNER = {'alpha1','alpha2','nz','nf','p_drop',*ARAL_WEIGHTS}
 class ARAL(Method):
     "Adversarial representation active learning (Mottaghi and Yeung 2019), restarted each round; asks the b smallest of the sampler."
     def __init__(self,
-        n_steps=1200,# steps a round, as many as other trainers take
+        n_steps=None,# steps a round; None: as many as other trainers take, `steps_of`
         bs=32,       # labelled rows a step
         bs_U=48,     # unlabelled rows a step, and drawn ones
         **kw):       # more for `aral_learner`
         no_unknown(kw, sorted(_LEARNER), 'ARAL')
-        for k,v in (('n_steps',n_steps), ('bs',bs), ('bs_U',bs_U)): check_count(k, v)
+        steps_of((1,), n_steps)
+        for k,v in (('bs',bs), ('bs_U',bs_U)): check_count(k, v)
         ARALLoss(1, **{k: v for k,v in kw.items() if k in ARAL_WEIGHTS})
         store_attr('n_steps,bs,bs_U'); self.kw = kw
     def fit(self, data, pool, warm, seed):

@@ -13,6 +13,7 @@ import inspect, json
 import matplotlib.pyplot as plt, pandas as pd
 from fastcore.basics import store_attr
 from .core import no_unknown, one_of
+from .data import steps_of
 from .loop import ActiveLearning
 from .networks import asal_net
 from .store import as_json
@@ -86,22 +87,23 @@ def with_random(arms # from `as_arms`
 # %% ../nbs/30a_arms.ipynb #d58605ea
 _TASK = ('network','augmentation','updates')
 
-def task_of(method # a `Method`
+def task_of(method, # a `Method`
+            x_shape=(1,), # of the data
            )->dict: # 'network', 'augmentation', 'updates'
     "What is known of the task model: stated in `task` by the method or its trainer, or read from settings where `fit` is ours."
     m = trainer_of(method)
     stated = next((o.task for o in (method,m) if isinstance(getattr(o, 'task', None), dict)), {})
     no_unknown(stated, _TASK, 'task')
-    return {k: stated.get(k, v) for k,v in (_our_task(m) if _is_ours(m) else {k: f'not stated by {training(_settings_of(m))}' for k in _TASK}).items()}
+    return {k: stated.get(k, v) for k,v in (_our_task(m, x_shape) if _is_ours(m) else {k: f'not stated by {training(_settings_of(m))}' for k in _TASK}).items()}
 
 def _is_ours(m): return inspect.unwrap(type(m).fit).__module__.startswith('asal_nb.') and hasattr(m, 'n_steps')
 
-def _our_task(m):
+def _our_task(m, x_shape):
     "Network, augmentation and updates of a trainer whose `fit` is this package's."
     known,kw = inspect.signature(asal_net).parameters,getattr(m, 'kw', {})
     net = {k: kw.get(k, known[k].default) for k in ('nz','nf','trunk','p_drop')}
     if net['trunk'] is not None: net['trunk'] = f"{type(net['trunk']).__name__} of {sum(p.numel() for p in net['trunk'].parameters())} weights"
-    return dict(network=', '.join(f'{k} {v}' for k,v in net.items() if v not in (None,0)), augmentation='weak', updates=m.n_steps)
+    return dict(network=', '.join(f'{k} {v}' for k,v in net.items() if v not in (None,0)), augmentation='weak', updates=steps_of(x_shape, m.n_steps))
 
 # %% ../nbs/30a_arms.ipynb #4e7f6b68
 CONDITIONS = ('data','first','budgets','evaluation',*_TASK)
@@ -110,7 +112,7 @@ def conditions(al # an `ActiveLearning`
               )->dict: # of `CONDITIONS`
     "What must be equal between the arms of a seed."
     return dict(data=f"{al.data.name} {al.data.fingerprint()}", first=al.first, budgets=list(al.plan), evaluation=al.evaluate,
-                **task_of(Supervised() if al.evaluate=='independent' else al.method))
+                **task_of(Supervised() if al.evaluate=='independent' else al.method, al.data.x_shape))
 
 def unequal(conds # names of arms to their `conditions`
            )->dict: # conditions that differ -> {value in words: arms}

@@ -12,6 +12,7 @@ import inspect, json, torch
 from fastai.callback.schedule import *
 from .callbacks import NoValid, Precision
 from .core import seeded
+from .data import steps_of
 from .once import Once
 from .store import as_json, save_tensors
 
@@ -39,12 +40,13 @@ class Method:
 
 # %% ../nbs/14c_method.ipynb #cf820170
 def run_steps(learn,      # what to train
-              n_steps:int,# how many steps, give or take half of one an epoch
+              n_steps,    # how many steps, give or take half of one an epoch; None: `steps_of`
               seed,       # of what no generator of ours draws, such as dropout
               precision=None, # 'bf16' or 'fp16' while training; None: float32
              ):           # `learn`
     "One-cycle training for `n_steps`, in equal epochs of about one pass."
     cbs = [NoValid()] + ([Precision(precision)] if precision else [])
+    if n_steps is None: n_steps = steps_of(learn.dls.data.x_shape)
     dl,n_epoch = learn.dls.train,max(1, round(n_steps/len(learn.dls.train)))
     was,dl.n_steps = dl.n_steps,max(1, round(n_steps/n_epoch))
     try:

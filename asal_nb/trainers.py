@@ -12,7 +12,7 @@ import inspect, torch
 from fastcore.basics import patch, store_attr
 from .asking import ASK
 from .core import check_count, no_unknown, one_of, rng, seed_of, seeded
-from .data import asal_dls, batch_sizes, supervised_dls
+from .data import asal_dls, batch_sizes, steps_of, supervised_dls
 from .method import Method, about, once, run_once, run_steps
 from .networks import asal_net
 from .targets import TARGETS, target_of
@@ -34,7 +34,7 @@ class ASAL(Method):
         ask='diverse',     # how the rows are chosen (D13, D21)
         lam4=.1,           # weight of Eq. (4)
         n_warm=1200,       # steps of warm-up
-        n_steps=1200,      # steps a round
+        n_steps=None,      # steps a round; None: `steps_of`
         bs=None,           # labelled rows a step; None: `batch_sizes`
         bs_U=None,         # unlabelled rows a step; None: twice as many
         precision=None,    # 'bf16' or 'fp16': half precision while training
@@ -42,8 +42,7 @@ class ASAL(Method):
         no_unknown(kw, sorted(_LEARNER|_WARM), 'ASAL')
         for k,v,ok in (('h_warm',h_warm,[*TARGETS,None]), ('relabel',relabel,[None,'oui','entropy','margin']),
                        ('condition',condition,['mu','mu+p']), ('ask',ask,ASK), ('precision',precision,PRECISIONS)): one_of(k, v, ok)
-        for k,v,lo in (('n_warm',n_warm,0), ('n_steps',n_steps,1)): check_count(k, v, lo)
-        batch_sizes((1,), bs, bs_U)
+        check_count('n_warm', n_warm, 0); steps_of((1,), n_steps); batch_sizes((1,), bs, bs_U)
         check_hypers(lam4=lam4, **kw); target_of(h, kw.get('tau'))
         store_attr('h_warm,h,relabel,condition,ask,lam4,n_warm,n_steps,bs,bs_U,precision'); self.kw = kw
     @classmethod
@@ -117,12 +116,12 @@ class Supervised(Method):
     "How to train E and C on the labelled rows alone, from scratch or from a warm-up's encoder; it does not ask."
     def __init__(self,
         finetune=False, # start from the warm-up of `ASAL()`
-        n_steps=1200,   # steps a round
+        n_steps=None,   # steps a round; None: `steps_of`
         bs=64,          # rows a step
         precision=None, # 'bf16' or 'fp16': half precision while training
         **kw):          # more for `supervised_learner`
         no_unknown(kw, sorted({'alpha','weight_decay',*NET}), 'Supervised')
-        check_count('n_steps', n_steps); check_count('bs', bs); check_hypers(**kw); one_of('precision', precision, PRECISIONS)
+        steps_of((1,), n_steps); check_count('bs', bs); check_hypers(**kw); one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision'); self.kw = kw
     @property
     def name(self): return 'finetune' if self.finetune else 'supervised'

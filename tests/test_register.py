@@ -13,7 +13,7 @@ from asal_nb.adversarial import auc, dsc_loss, soft_targets, vae_adv_loss
 from asal_nb.asking import seen_by_dsc
 from asal_nb.classifier import log_p_instance, log_p_y, pseudo
 from asal_nb.coldstart import first_rows
-from asal_nb.data import asal_dls
+from asal_nb.data import asal_dls, steps_of
 from asal_nb.exam import probabilities
 from asal_nb.gauss import kl
 from asal_nb.health import NoAdversarialGradient, alarms, dsc_health, health
@@ -356,7 +356,8 @@ def test_D17_defaults_are_those_of_the_register():
         lam1=None, lam2=1, lam3=1, lam4=.1, beta=.01, alpha1=None, alpha2=5e-3)
     assert (warm['lam1_w'], warm['lam2_w'], warm['beta'], warm['alpha1_w']) == (None, 1, .01, None)
     assert rate_of(None, asal_net((1, 8, 8), C)) == 1e-2
-    assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 1200, 1200)
+    assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 1200, None)
+    assert (steps_of((1, 16, 16)), steps_of((1, 28, 28))) == (1200, 2400)
     assert asal_net((1, 8, 8), C).nz == 32
 
 
