@@ -75,8 +75,8 @@ def dls_of(train:Rows,          # the recipe to train by
 
 # %% ../nbs/09_data.ipynb #18e71d48
 def is_large(x_shape): # (C,H,W) or (D,)
-    "Are these images of more than 16 pixels a side?"
-    return len(x_shape)==3 and x_shape[-1]>16
+    "Are these images of more than 16 pixels along a side?"
+    return len(x_shape)==3 and max(x_shape[1:])>16
 
 def batch_sizes(x_shape,   # (C,H,W) or (D,)
                 bs=None,   # labelled rows a step; None: 32, or 64 for large images

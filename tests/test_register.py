@@ -25,7 +25,7 @@ from asal_nb.pool import Pool, ask_oracle
 from asal_nb.sampler import ask_rows, diverse, query
 from asal_nb.targets import TARGETS, H, Instance, Plain, codes
 from asal_nb.trainers import ASAL
-from asal_nb.training import ASALLoss, asal_learner
+from asal_nb.training import ASALLoss, asal_learner, decay_of
 from asal_nb.turns import dsc_batch, dsc_step, two_groups
 from asal_nb.url import bound, log_p_x
 from asal_nb.warmup import WarmLoss, rate_of, warm_learner
@@ -358,6 +358,7 @@ def test_D17_defaults_are_those_of_the_register():
     assert rate_of(None, asal_net((1, 8, 8), C)) == 1e-2
     assert (method['lam4'], method['n_warm'], method['n_steps']) == (.1, 1200, None)
     assert (steps_of((1, 16, 16)), steps_of((1, 28, 28))) == (1200, 2400)
+    assert (decay_of((1, 16, 16)), decay_of((1, 28, 28))) == (.01, .1)
     assert asal_net((1, 8, 8), C).nz == 32
 
 
