@@ -29,6 +29,7 @@ from asal_nb.gradients import BADGE
 from asal_nb.images import ImageData, get_data
 from asal_nb.learning_loss import LearningLoss, LossTrainer, drawn, predicted_loss
 from asal_nb.method import Method, run_steps
+from asal_nb.reaching import holdings, is_kept, put_back
 from asal_nb.sampler import ask_rows, query
 from asal_nb.sraal import SRAAL
 from asal_nb.tavaal import TAVAAL
@@ -2045,6 +2046,11 @@ class Inliers(Plain):
         return ask_rows(torch.rand(len(far), generator=rng(seed, 'b')) + far, pool.idx_U, b, seed)
 
 
+class KeepsSparse(Own):
+    "A sparse tensor has no size that can be asked for"
+    near, more = torch.eye(3).to_sparse(), [torch.eye(3).to_sparse()]
+
+
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
@@ -2055,6 +2061,7 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
                                  TokensFirst, AveragesViews, AveragesCodes, DrawsASubset,
+                                 KeepsSparse,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers, BestOnHeld)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
@@ -2107,6 +2114,36 @@ def few_digits(n=400):
 def test_what_is_right_is_not_flagged_on_users_data(name, data):
     r = check({**GOOD, **SHIPPED, 'OwnsLabels': OwnsLabels, 'Clusters': Clusters}[name](), data())
     assert r.ok, r
+
+
+@pytest.mark.parametrize('held, kept', [
+    ({'a': [np.zeros(2**24)]}, False), ([nn.Linear(5000, 5000)], False), ({'net': nn.Linear(50, 50)}, True),
+    ([torch.eye(3).to_sparse()], False), ([[[1, 'a', None]]], True), (SimpleNamespace(x=[np.zeros(2**24)]), False)])
+def test_size_of_what_is_remembered(held, kept): assert is_kept(held) is kept
+
+
+@pytest.mark.parametrize('first', [torch.zeros(3), np.zeros(3), nn.Parameter(torch.zeros(3)), [0, 0, 0]])
+def test_what_is_put_back_is_the_same_object(first):
+    class Holds:
+        own = first
+        def fit(self): pass
+    held = [o for o in holdings(Holds()) if o[1] == 'own']
+    with torch.no_grad(): first[0] = 5
+    live = Holds.own = copy.deepcopy(first) # what stands there by now may be somebody else's
+    put_back(*held[0])
+    assert Holds.own is first and list(first) == [0, 0, 0] and live[0] == 5
+
+
+def test_a_check_leaves_tensors_where_they_were():
+    class CountsRounds(Own):
+        rounds = torch.zeros(1)
+        def after(self, net, i): net[1].bias.data += self.rounds*.1
+        def fit(self, *args):
+            self.rounds += 1
+            return super().fit(*args)
+    first = CountsRounds.rounds
+    check(CountsRounds(), only=['runs_twice', 'oracle_leak'])
+    assert CountsRounds.rounds is first
 
 
 def test_users_data():
