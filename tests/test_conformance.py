@@ -23,6 +23,7 @@ from asal_nb.core import rng, seeded
 from asal_nb.data import asal_dls
 from asal_nb.dgaal import DGAAL
 from asal_nb.discriminative import DiscriminativeAL
+from asal_nb.evidence import sizes
 from asal_nb.exam import probabilities
 from asal_nb.geometry import CoreSet, ProbCover, TypiClust
 from asal_nb.gradients import BADGE
@@ -683,6 +684,14 @@ class SqueezesTheLast(Own):
     def query(self, learn, data, pool, b, seed):
         with torch.no_grad(): p = [learn.model(data.images(i)).softmax(1).amax(1) for i in pool.idx_U.split(16)]
         return ask_rows(torch.cat([o.squeeze() for o in p]), pool.idx_U, b, seed)
+
+
+@plant('odd_batch', data=mine(33))
+class HalvesThem(Own):
+    "Of 33 rows, too, an odd number is labelled"
+    def rows(self, data, pool):
+        assert len(pool.idx_L) % 2 == 0, 'batch must be even'
+        return super().rows(data, pool)
 
 
 # evaluation mode
@@ -2114,6 +2123,12 @@ def few_digits(n=400):
 def test_what_is_right_is_not_flagged_on_users_data(name, data):
     r = check({**GOOD, **SHIPPED, 'OwnsLabels': OwnsLabels, 'Clusters': Clusters}[name](), data())
     assert r.ok, r
+
+
+def test_second_rounds_have_odd_sizes():
+    for n in range(32, 141):
+        n_L, n_U = sizes(n)
+        assert n_L % 2 == n_U % 2 == 1 and n_L > 4 and n_U > 4 and n_L + n_U < n, (n, n_L, n_U)
 
 
 @pytest.mark.parametrize('held, kept', [
