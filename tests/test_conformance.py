@@ -1636,6 +1636,24 @@ class AveragesViews(NoisyImages):
         return ask_rows(p.amax(1), pool.idx_U, b, seed)
 
 
+class AveragesShownViews(AveragesViews):
+    "The same of a net that the learner shows"
+    def fit(self, *args): return Own.fit(self, *args)
+    def query(self, learn, *args): return super().query(SimpleNamespace(net=learn.model), *args)
+
+
+class CropsASubset(Own):
+    "Sixty rows that chance draws, as the method's own arrays, which nobody can follow"
+    def cropped(self, data, rows):
+        x = data.x[rows].numpy().astype(np.float32)/255
+        return torch.from_numpy(np.pad(x[:, :, 1:7, 1:7], ((0, 0), (0, 0), (1, 1), (1, 1)), mode='edge'))
+    def rows(self, data, pool): return self.cropped(data, pool.idx_L), pool.y[pool.idx_L]
+    def query(self, learn, data, pool, b, seed):
+        rows = drawn(pool.idx_U, max(b, 60), seed).sort()[0]
+        with torch.no_grad(): p = learn.model(self.cropped(data, rows)).softmax(1)
+        return ask_rows(p.amax(1), rows, b, seed)
+
+
 class AveragesCodes(Scratch):
     "D's mean over draws of each code"
     show = ()
@@ -2069,8 +2087,8 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
-                                 TokensFirst, AveragesViews, AveragesCodes, DrawsASubset,
-                                 KeepsSparse,
+                                 TokensFirst, AveragesViews, AveragesShownViews, AveragesCodes, DrawsASubset,
+                                 CropsASubset, KeepsSparse,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers, BestOnHeld)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
