@@ -2130,6 +2130,17 @@ def clear():
     return ImageData.from_arrays(x, y, torch.rand(20, 1, 8, 8, generator=g), torch.arange(20) % 4)
 
 
+def still_camera(n=600, m=200):
+    "Nearly every second scene is empty, but for a little noise; in the others something stands somewhere"
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 16, 16, generator=g).repeat(n+m, 1, 1, 1) + .004*torch.randn(n+m, 1, 16, 16, generator=g)
+    y = torch.multinomial(torch.tensor([.45, .3, .25]), n+m, True, generator=g)
+    for i in y.nonzero()[:, 0].tolist():
+        a, c = torch.randint(10, (2,), generator=g).tolist()
+        x[i, :, a:a+6, c:c+6] = (.9 if y[i] == 1 else .1)*torch.rand(1, 6, 6, generator=g)
+    return ImageData.from_arrays(x[:n].clamp(0, 1), y[:n], x[n:].clamp(0, 1), y[n:])
+
+
 def few_digits(n=400):
     d = get_data('digits')
     return ImageData.from_arrays(d.x[:n], d.oracle(torch.arange(n)), d.x_test[:40], d.y_test[:40])
@@ -2141,6 +2152,16 @@ def few_digits(n=400):
 def test_what_is_right_is_not_flagged_on_users_data(name, data):
     r = check({**GOOD, **SHIPPED, 'OwnsLabels': OwnsLabels, 'Clusters': Clusters}[name](), data())
     assert r.ok, r
+
+
+@pytest.mark.parametrize('empty, ok', [(True, True), (False, False)])
+def test_images_alike_by_nature(empty, ok):
+    "Empty scenes stand in both sets; scenes with something in them do not, unless they were copied"
+    d = still_camera()
+    if not empty:
+        i = d.oracle(torch.arange(600)).nonzero()[:60, 0]
+        d = ImageData.from_arrays(d.x, d.oracle(torch.arange(600)), (d.x[i]+.002).clamp(max=1), d.y_test[:60])
+    assert check(Plain(), d, only=['train_test_disjoint']).ok is ok
 
 
 def test_second_rounds_have_odd_sizes():
@@ -2177,6 +2198,11 @@ def test_a_check_leaves_tensors_where_they_were():
     first = CountsRounds.rounds
     check(CountsRounds(), only=['runs_twice', 'oracle_leak'])
     assert CountsRounds.rounds is first
+
+
+def test_who_means_all_rows_is_told_so():
+    r = check(UnnamedAllUnlabelled(), only=['pools_disjoint'])
+    assert 'unless labelled against all rows is meant' in r.said['pools_disjoint']
 
 
 def test_users_data():
