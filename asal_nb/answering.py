@@ -92,7 +92,7 @@ def hidden(self:Evidence):
     fit,asked = self.base.fitted,[w for _,w in self.base.asked if not w.error]
     for k in [k for k in fit.scalars if all(k in w.scalars for w in asked)]:
         if (n := taught_along(fit.scalars[k], self.pool.idx_L))>=10:
-            return f'in training a {type(fit.modules[k]).__name__} was pushed one way by batches of labelled rows, and the other way by batches of all rows, {n} times for a labelled one; expected batches of unlabelled rows alone'
+            return f'in training a {type(fit.modules[k]).__name__} was pushed one way by batches of labelled rows, and the other way by batches of all rows, {n} times for a labelled one; expected batches of unlabelled rows alone, unless labelled against all rows is meant'
 
 @patch
 def pools_disjoint(self:Evidence):
@@ -131,9 +131,11 @@ def distance_to(x,   # (n,…) images
 def nearly(x,      # (N,…) images of the pool
            x_test, # (M,…) test images
           )->int:
-    "How many test images are nearly equal to one of the pool; 0 where the pool's own images are as near to each other, or of a few numbers only."
-    if x[0].numel()<16 or len(x)<2 or distance_to(x[:256], x, 2).median()<2*NEAR: return 0
-    return int((distance_to(x_test, x)<NEAR).sum())
+    "How many test images are nearly equal to one of the pool; 0 where the pool's own images are as often as near to each other, or of a few numbers only."
+    if x[0].numel()<16 or len(x)<2: return 0
+    own,n = distance_to(x[::-(-len(x)//1000)], x, 2),int((distance_to(x_test, x)<NEAR).sum())
+    is_clear = n/len(x_test) > 2*(own<NEAR).float().mean()+.01
+    return n if is_clear and own.median()>=2*NEAR else 0
 
 @patch
 def train_test_disjoint(self:Evidence):

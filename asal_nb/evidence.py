@@ -157,7 +157,7 @@ def sizes(n:int    # rows
          )->tuple: # how many are labelled in the second round, and how many unlabelled; the rest is held
     "Odd numbers, which leave a last batch of a single row, where there are rows enough."
     n_U = 65 if n>=138 else n//8*2+1
-    return ((n-n_U-2)//64*64+1 if n>=96 else n-n_U-2),n_U
+    return ((n-n_U-2)//64*64+1 if n>=96 else (n-n_U-3)//2*2+1),n_U
 
 # %% ../nbs/27c_evidence.ipynb #8915fd3c
 @patch

@@ -165,23 +165,23 @@ def relative(self:Evidence):
 
 # %% ../nbs/27f_scoring.ipynb #4eb469d7
 def by_row(calls, # of one module, from `Watch`
-          )->tuple: # (n,k) outputs; their rows, None if these are not known or come twice
+          )->tuple: # (n,k) outputs; their rows, None if these are not known, none if one comes twice
     "What a module said, and of which row each line is."
     out = torch.cat([c['out'].reshape(len(c['out']), -1) for c in calls]).cpu() if calls else torch.zeros(0, 1)
     rows = torch.cat([c['rows'].cpu() for c in calls]) if calls and all(c['rows'] is not None for c in calls) else torch.zeros(0)
-    return out,rows.tolist() if len(rows.unique())==len(out) else None
+    return out,None if len(rows)!=len(out) else rows.tolist() if len(rows.unique())==len(out) else []
 
 def shift(a, # calls of one module
           b, # those in another query
           n, # rows of the pool
           is_shown=True, # does the learner show the module?
          )->float: # 0 as well where it cannot be known
-    "By how much outputs of the same row differ, or of the same rank: of a module that is shown, or that saw the whole pool once."
+    "By how much outputs of the same row differ, or of the same rank: of a module that saw the whole pool once; one that is shown may see more."
     (p,r),(q,s) = by_row(a),by_row(b)
     if r is not None and s is not None:
         both = sorted(set(r) & set(s))
         p,q = [v[[o.index(k) for k in both]] for v,o in ((p,r),(q,s))]
-    elif p.shape!=q.shape or not is_shown and len(p)!=n: return 0.
+    elif p.shape!=q.shape or not n<=len(p)<(2*n if is_shown else n+1): return 0.
     else: p,q = p.flatten().sort()[0],q.flatten().sort()[0]
     if not p.numel(): return 0.
     off = (p-q).abs().max().item()

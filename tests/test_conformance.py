@@ -23,12 +23,14 @@ from asal_nb.core import rng, seeded
 from asal_nb.data import asal_dls
 from asal_nb.dgaal import DGAAL
 from asal_nb.discriminative import DiscriminativeAL
+from asal_nb.evidence import sizes
 from asal_nb.exam import probabilities
 from asal_nb.geometry import CoreSet, ProbCover, TypiClust
 from asal_nb.gradients import BADGE
 from asal_nb.images import ImageData, get_data
 from asal_nb.learning_loss import LearningLoss, LossTrainer, drawn, predicted_loss
 from asal_nb.method import Method, run_steps
+from asal_nb.reaching import holdings, is_kept, put_back
 from asal_nb.sampler import ask_rows, query
 from asal_nb.sraal import SRAAL
 from asal_nb.tavaal import TAVAAL
@@ -682,6 +684,14 @@ class SqueezesTheLast(Own):
     def query(self, learn, data, pool, b, seed):
         with torch.no_grad(): p = [learn.model(data.images(i)).softmax(1).amax(1) for i in pool.idx_U.split(16)]
         return ask_rows(torch.cat([o.squeeze() for o in p]), pool.idx_U, b, seed)
+
+
+@plant('odd_batch', data=mine(33))
+class HalvesThem(Own):
+    "Of 33 rows, too, an odd number is labelled"
+    def rows(self, data, pool):
+        assert len(pool.idx_L) % 2 == 0, 'batch must be even'
+        return super().rows(data, pool)
 
 
 # evaluation mode
@@ -1626,6 +1636,24 @@ class AveragesViews(NoisyImages):
         return ask_rows(p.amax(1), pool.idx_U, b, seed)
 
 
+class AveragesShownViews(AveragesViews):
+    "The same of a net that the learner shows"
+    def fit(self, *args): return Own.fit(self, *args)
+    def query(self, learn, *args): return super().query(SimpleNamespace(net=learn.model), *args)
+
+
+class CropsASubset(Own):
+    "Sixty rows that chance draws, as the method's own arrays, which nobody can follow"
+    def cropped(self, data, rows):
+        x = data.x[rows].numpy().astype(np.float32)/255
+        return torch.from_numpy(np.pad(x[:, :, 1:7, 1:7], ((0, 0), (0, 0), (1, 1), (1, 1)), mode='edge'))
+    def rows(self, data, pool): return self.cropped(data, pool.idx_L), pool.y[pool.idx_L]
+    def query(self, learn, data, pool, b, seed):
+        rows = drawn(pool.idx_U, max(b, 60), seed).sort()[0]
+        with torch.no_grad(): p = learn.model(self.cropped(data, rows)).softmax(1)
+        return ask_rows(p.amax(1), rows, b, seed)
+
+
 class AveragesCodes(Scratch):
     "D's mean over draws of each code"
     show = ()
@@ -2045,6 +2073,11 @@ class Inliers(Plain):
         return ask_rows(torch.rand(len(far), generator=rng(seed, 'b')) + far, pool.idx_U, b, seed)
 
 
+class KeepsSparse(Own):
+    "A sparse tensor has no size that can be asked for"
+    near, more = torch.eye(3).to_sparse(), [torch.eye(3).to_sparse()]
+
+
 GOOD = dict(logistic=Logistic, scrambled=Scrambled, scrambled_own=ScrambledOwn, flipped=Flipped, own=Own, normed=Normed,
             decodes=Decodes, caches=Caches, plain=Plain, game=Game)
 GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, ScratchMixed, CarriesItsRows, Votes, Rounded,
@@ -2054,7 +2087,8 @@ GOOD |= {c.__name__: c for c in (Scratch, ScratchFlipped, ScratchCritic, Scratch
                                  DomainsByMargin,
                                  FixedFeatures, LeastSquares, Apart, Confidence, Blocks, Standardised,
                                  EachClassItsShare, OneOfEachBlock, Wide, Hidden, ShareOfThePool, MixesThePool,
-                                 TokensFirst, AveragesViews, AveragesCodes, DrawsASubset,
+                                 TokensFirst, AveragesViews, AveragesShownViews, AveragesCodes, DrawsASubset,
+                                 CropsASubset, KeepsSparse,
                                  FromCopies, OneEnd, LayerNormed, FromFiles, FilesInAnyOrder, ADictionary,
                                  PrintsAccuracy, Inliers, BestOnHeld)}
 GOOD['fastai'] = lambda: Fastai(Supervised(n_steps=20))
@@ -2096,6 +2130,17 @@ def clear():
     return ImageData.from_arrays(x, y, torch.rand(20, 1, 8, 8, generator=g), torch.arange(20) % 4)
 
 
+def still_camera(n=600, m=200):
+    "Nearly every second scene is empty, but for a little noise; in the others something stands somewhere"
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 16, 16, generator=g).repeat(n+m, 1, 1, 1) + .004*torch.randn(n+m, 1, 16, 16, generator=g)
+    y = torch.multinomial(torch.tensor([.45, .3, .25]), n+m, True, generator=g)
+    for i in y.nonzero()[:, 0].tolist():
+        a, c = torch.randint(10, (2,), generator=g).tolist()
+        x[i, :, a:a+6, c:c+6] = (.9 if y[i] == 1 else .1)*torch.rand(1, 6, 6, generator=g)
+    return ImageData.from_arrays(x[:n].clamp(0, 1), y[:n], x[n:].clamp(0, 1), y[n:])
+
+
 def few_digits(n=400):
     d = get_data('digits')
     return ImageData.from_arrays(d.x[:n], d.oracle(torch.arange(n)), d.x_test[:40], d.y_test[:40])
@@ -2107,6 +2152,57 @@ def few_digits(n=400):
 def test_what_is_right_is_not_flagged_on_users_data(name, data):
     r = check({**GOOD, **SHIPPED, 'OwnsLabels': OwnsLabels, 'Clusters': Clusters}[name](), data())
     assert r.ok, r
+
+
+@pytest.mark.parametrize('empty, ok', [(True, True), (False, False)])
+def test_images_alike_by_nature(empty, ok):
+    "Empty scenes stand in both sets; scenes with something in them do not, unless they were copied"
+    d = still_camera()
+    if not empty:
+        i = d.oracle(torch.arange(600)).nonzero()[:60, 0]
+        d = ImageData.from_arrays(d.x, d.oracle(torch.arange(600)), (d.x[i]+.002).clamp(max=1), d.y_test[:60])
+    assert check(Plain(), d, only=['train_test_disjoint']).ok is ok
+
+
+def test_second_rounds_have_odd_sizes():
+    for n in range(32, 141):
+        n_L, n_U = sizes(n)
+        assert n_L % 2 == n_U % 2 == 1 and n_L > 4 and n_U > 4 and n_L + n_U < n, (n, n_L, n_U)
+
+
+@pytest.mark.parametrize('held, kept', [
+    ({'a': [np.zeros(2**24)]}, False), ([nn.Linear(5000, 5000)], False), ({'net': nn.Linear(50, 50)}, True),
+    ([torch.eye(3).to_sparse()], False), ([[[1, 'a', None]]], True), (SimpleNamespace(x=[np.zeros(2**24)]), False)])
+def test_size_of_what_is_remembered(held, kept): assert is_kept(held) is kept
+
+
+@pytest.mark.parametrize('first', [torch.zeros(3), np.zeros(3), nn.Parameter(torch.zeros(3)), [0, 0, 0]])
+def test_what_is_put_back_is_the_same_object(first):
+    class Holds:
+        own = first
+        def fit(self): pass
+    held = [o for o in holdings(Holds()) if o[1] == 'own']
+    with torch.no_grad(): first[0] = 5
+    live = Holds.own = copy.deepcopy(first) # what stands there by now may be somebody else's
+    put_back(*held[0])
+    assert Holds.own is first and list(first) == [0, 0, 0] and live[0] == 5
+
+
+def test_a_check_leaves_tensors_where_they_were():
+    class CountsRounds(Own):
+        rounds = torch.zeros(1)
+        def after(self, net, i): net[1].bias.data += self.rounds*.1
+        def fit(self, *args):
+            self.rounds += 1
+            return super().fit(*args)
+    first = CountsRounds.rounds
+    check(CountsRounds(), only=['runs_twice', 'oracle_leak'])
+    assert CountsRounds.rounds is first
+
+
+def test_who_means_all_rows_is_told_so():
+    r = check(UnnamedAllUnlabelled(), only=['pools_disjoint'])
+    assert 'unless labelled against all rows is meant' in r.said['pools_disjoint']
 
 
 def test_users_data():
