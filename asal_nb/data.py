@@ -89,7 +89,7 @@ def batch_sizes(x_shape,   # (C,H,W) or (D,)
 def steps_of(x_shape,      # (C,H,W) or (D,)
              n_steps=None, # None: 1200, or 2400 for large images
             )->int:
-    "Steps a round, as many as every trainer takes."
+    "Steps a round, as many as `ASAL`, `Supervised` and ARAL take."
     return (2400 if is_large(x_shape) else 1200) if n_steps is None else check_count('n_steps', n_steps)
 
 # %% ../nbs/09_data.ipynb #4e5bc3de
