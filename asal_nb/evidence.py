@@ -13,12 +13,13 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch, store_attr
 from torch import Tensor, nn
 from types import SimpleNamespace
+from .core import rng
 from .following import marked, remarked
 from .images import ImageData
 from .planted import Blind, Truth, low_rows, other_world, planted, pool_of
 from .pool import Pool
-from .reaching import copied, falsified, holdings, names, put_back, stashes
-from .core import rng
+from .reaching import copied, holdings, put_back
+from .stashes import falsified, names, stashes
 from .watching import Watch, watched
 
 # %% ../nbs/27c_evidence.ipynb #566c6df1
@@ -195,16 +196,19 @@ def same(a:Run, # a round
 
 # %% ../nbs/27c_evidence.ipynb #f0e40f16
 @patch
-def causes(self:Evidence)->set:
+def why(self:Evidence)->set:
     "Why the plain round and its repetition differ: of 'labels' 'test' 'rng' 'state' 'chance'; empty if they do not."
-    if 'why' in vars(self): return self.why
-    if same(self.base, self.again): self.why = set()
-    elif same(self.base, self.rerun(self.method)):
+    if same(self.base, self.again): return set()
+    if same(self.base, self.rerun(self.method)):
         one = dict(labels=dict(labels=True), test=dict(test=True), rng=dict(noise=1))
-        self.why = {k for k,kw in one.items() if not same(self.base, self.rerun(self.method, **kw))}
-    else:
-        self.why = {'state'} if (m := self.anew()) is not None and same(self.base, self.rerun(m)) else {'chance'}
-    return self.why
+        return {k for k,kw in one.items() if not same(self.base, self.rerun(self.method, **kw))}
+    m = self.anew()
+    return {'state'} if m is not None and same(self.base, self.rerun(m)) else {'chance'}
+
+@patch
+def causes(self:Evidence)->set:
+    "What `why` found, looked for once."
+    return self.kept('causes', self.why)
 
 # %% ../nbs/27c_evidence.ipynb #528670b9
 def show_kinds(e:Evidence, # of a method on the planted data

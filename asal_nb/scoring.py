@@ -180,7 +180,8 @@ def shift(a, # calls of one module
     (p,r),(q,s) = by_row(a),by_row(b)
     if r is not None and s is not None:
         both = sorted(set(r) & set(s))
-        p,q = [v[[o.index(k) for k in both]] for v,o in ((p,r),(q,s))]
+        at = [dict(zip(o, range(len(o)))) for o in (r,s)]
+        p,q = [v[[o[k] for k in both]] for v,o in zip((p,q), at)]
     elif p.shape!=q.shape or not n<=len(p)<(2*n if is_shown else n+1): return 0.
     else: p,q = p.flatten().sort()[0],q.flatten().sort()[0]
     if not p.numel(): return 0.
