@@ -63,7 +63,7 @@ def check_p(name:str,    # what the reader called it
 # %% ../nbs/04_adversarial.ipynb #567e9c5c
 def oui(p:Tensor, # (n,c) probabilities
        )->Tensor: # (n,) in 0..1, large where unsure
-    "SRAAL's uncertainty: 0 for a one-hot row, 1 for a uniform one, more if a second class competes: (D18)."
+    "SRAAL's uncertainty: 0 for a one-hot row, 1 for a uniform one, and at least 1-m in between, more if a second class competes: (D18)."
     check_p('p', p, 2)
     c,m = p.shape[1],p.amax(-1)
     v_min = ((1/c - m)**2 + (c - 1)*(1/c - (1 - m)/(c - 1))**2)/c
@@ -103,9 +103,9 @@ def show_scores(d_L:Tensor, # (n,) D's logits, labelled
                ):           # the axes
     "How both pools spread over D's logit, each as a share of its pool, with the AUC above."
     ax = ax or plt.subplots(figsize=(5,2.5))[1]
-    both = [d.detach().float().cpu() for d in (d_L, d_U)]
+    both,title = [d.detach().float().cpu() for d in (d_L, d_U)],f'AUC {auc(d_L, d_U):.2f}'
     edges = torch.histogram(torch.cat(both), 30).bin_edges
     for d,lab in zip(both, ('labelled','unlabelled')):
-        ax.hist(d.numpy(), edges.numpy(), weights=[1/len(d)]*len(d), alpha=.6, label=lab)
-    ax.set(xlabel='logit of D', ylabel='share of the pool', title=f'AUC {auc(d_L, d_U):.2f}'); ax.legend()
+        ax.hist(d.numpy(), edges.numpy(), weights=[1/max(1, len(d))]*len(d), alpha=.6, label=lab)
+    ax.set(xlabel='logit of D', ylabel='share of the pool', title=title); ax.legend()
     return ax

@@ -8,10 +8,10 @@ Docs: https://asal-nb.github.io/asal-nb/archive.html.md"""
 __all__ = ['Packed', 'opened', 'environments']
 
 # %% ../nbs/14a_archive.ipynb #41aa6b41
-import json, lzma, time
+import json, lzma, sqlite3, time
 from fastcore.basics import patch
 from pathlib import Path
-from .ledger import Ledger
+from .ledger import Ledger, is_whole
 from .store import as_json, write_whole
 
 # %% ../nbs/14a_archive.ipynb #4eb82807
@@ -30,6 +30,11 @@ def add_run(self:Ledger, name:str, # of the run; not in this ledger yet
             lines:dict):           # from `taken`
     "A finished run with all its lines, in one transaction; a name that exists is refused."
     if name in [o['name'] for o in self.runs()]: raise ValueError(f"run {name!r} is in the ledger already")
+    try: self._add(name, settings, env, lines)
+    except sqlite3.Error as e: raise ValueError(f"run {name!r} is not whole ({e})") from None
+
+@patch
+def _add(self:Ledger, name, settings, env, lines):
     with self.writing() as db:
         run = db.execute('INSERT INTO run(name,settings) VALUES (?,?)', (name,as_json('settings', settings))).lastrowid
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,as_json('env', env)))
@@ -41,7 +46,7 @@ def add_run(self:Ledger, name:str, # of the run; not in this ledger yet
 def pack(self:Ledger, path): # where to
     "Write all finished runs, and first rows, to a small file."
     keys = {k: json.loads(r) for k,r in self.db.execute('SELECT key,rows FROM first')}
-    whole = [o for o in self.runs() if o['n_rounds']==len(o['settings'].get('plan', ()))]
+    whole = [o for o in self.runs() if is_whole(o)]
     runs = [dict(name=o['name'], settings=o['settings'], env=o['env'],
                  columns={t: [*zip(*v)] for t,v in self.taken(o['id']).items()}) for o in whole]
     write_whole(Path(path), lzma.compress('\n'.join(as_json('run', o) for o in [keys,*runs]).encode()))
@@ -49,14 +54,16 @@ def pack(self:Ledger, path): # where to
 @patch
 def unpack(self:Ledger, path): # from `pack`
     "Add the runs and first rows of a packed file that are not here yet."
-    try: keys,*runs = [json.loads(o) for o in lzma.decompress(Path(path).read_bytes()).splitlines()]
-    except (OSError, lzma.LZMAError, ValueError) as e: raise ValueError(f"{path} cannot be read as a packed ledger ({e})") from None
+    try:
+        keys,*runs = [json.loads(o) for o in lzma.decompress(Path(path).read_bytes()).splitlines()]
+        keys,runs = [*keys.items()],[(o['name'], o['settings'], o['env'], {t: [*zip(*v)] for t,v in o['columns'].items()}) for o in runs]
+    except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f"{path} cannot be read as a packed ledger ({type(e).__name__}: {e})") from None
     have = {o['name'] for o in self.runs()}
-    for k,rows in keys.items():
+    for k,rows in keys:
         if self.first_rows(k) is None: self.save_first_rows(k, rows)
     for o in runs:
-        lines = {t: [*zip(*v)] for t,v in o['columns'].items()}
-        if o['name'] not in have: self.add_run(o['name'], o['settings'], o['env'], lines)
+        if o[0] not in have: self.add_run(*o)
 
 # %% ../nbs/14a_archive.ipynb #967eb80f
 class Packed(Ledger):

@@ -94,12 +94,12 @@ def sequential(dsc,        # D; left as it is
     "Take the smallest, move it to L, adapt D, again: Algorithm 3 one row at a time (D21)."
     dsc,g = copy.deepcopy(dsc),rng(seed, 'sequential', device=z_U.device)
     short = torch.searchsorted(rows, ask_rows(dsc(z_U).detach(), rows, min(len(rows), n_short*b), seed))
-    taken = short[:0]
-    for _ in range(b):
+    taken,in_U = short[:0],torch.ones(len(z_U), dtype=torch.bool, device=z_U.device)
+    for k in range(b):
+        if k: fit_dsc(dsc, torch.cat([z_L, z_U[taken].repeat(max(1, len(z_L)//k), 1)]), z_U[in_U], t_U[in_U], g, n_steps, bs=32)
         with torch.no_grad(): i = query(dsc(z_U[short]), 1)[0]
         taken,short = torch.cat([taken, short[i:i+1]]),torch.cat([short[:i], short[i+1:]])
-        often = max(1, len(z_L)//len(taken))
-        fit_dsc(dsc, torch.cat([z_L, z_U[taken].repeat(often, 1)]), z_U, t_U, g, n_steps, bs=32)
+        in_U[taken[-1]] = False
     return rows[taken]
 
 # %% ../nbs/12a_asking.ipynb #6591f104

@@ -80,7 +80,7 @@ class RowsDL(DataLoader):
     n_inp = 1
     def __init__(self, dataset:Rows=None, # the recipe
                  bs:int=64,               # rows per batch
-                 shuffle:bool=False,      # another order in each pass?
+                 shuffle:bool=False,      # another order in each pass, by the recipe's `rng`?
                  n_steps:int=None,        # batches per pass, over the rows again and again; None: each row once
                  **kw):                   # for fastai's `DataLoader`
         was = random.getstate()                             # fastai draws a seed here

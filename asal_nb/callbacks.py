@@ -81,10 +81,12 @@ class PoolLearner(Learner):
     def to_fp16(self, **kwargs): return self.add_cb(Precision('fp16', **kwargs))
     def to_bf16(self): return self.add_cb(Precision('bf16'))
     def load(self, file, device=None, **kwargs):
-        "Loads model and optimisers; a file that does not fit is refused by a sentence."
+        "Loads model and optimisers; a file that does not fit is refused by a sentence, and changes nothing."
+        was = {k: v.clone() for k,v in self.model.state_dict().items()}
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'numpy.core', DeprecationWarning)
             warnings.filterwarnings('error', 'Could not load the optimizer')
             try: return super().load(file, device=device, **kwargs)
             except (UserWarning, RuntimeError) as e:
+                self.model.load_state_dict(was)
                 raise ValueError(f"{file} holds another model or optimiser than this learner's: {str(e).splitlines()[0]}") from None

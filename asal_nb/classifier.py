@@ -92,7 +92,7 @@ def knn(z:Tensor,       # (n,nz) codes
         k:int=10,       # neighbours of each
         block:int=1024, # rows compared at once
        )->tuple:        # distances (n,k), ascending, and row numbers (n,k)
-    "The k nearest other rows of each row and their Euclidean distances, exactly, in memory n times block."
+    "The k nearest other rows of each row and their Euclidean distances, without approximation but rounding, in memory n times block."
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
     check_count('k', k, hi=n-1, of='the other rows'); check_count('block', block)
     z = z - z.mean(0)

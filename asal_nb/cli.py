@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'value_of', 'switches', 'method_of', 'sentences', 'check_out', 'save_picture', 'command', 'asal_run',
-           'named_data', 'asal_compare', 'shared', 'seed_data', 'show_methods']
+           'queries', 'named_data', 'asal_compare', 'shared', 'seed_data', 'show_methods']
 
 # %% ../nbs/42_cli.ipynb #935bd0fe
 import ast, inspect, re, sys
@@ -120,7 +120,7 @@ def asal_run(
     method:str='asal',    # asal, asal-paper, random, margin, entropy, ...: the names of METHODS
     train:str='',         # what a method that only asks trains with: supervised, finetune, asal
     seed:int=0,           # of everything
-    rounds:int=6,         # queries
+    rounds:int=None,      # queries; 6, or as many as b lists
     b:str='20',           # rows a query, or a list: [400,500]
     n_first:int=20,       # rows before the first query
     first:str='typiclust',# how they are chosen: random, kmeans, kcenter, typiclust, probcover
@@ -138,15 +138,21 @@ def asal_run(
     "Run active learning: a bar, a table of results, a learning curve."
     with sentences():
         check_out(out)
-        plan,m = value_of(b),method_of(method, train or None, **switches(set))
-        many = isinstance(plan, (list,tuple))
+        m = method_of(method, train or None, **switches(set))
         d = named_data(data, split, root, size).to(device or default_device())
-        al = ActiveLearning(d, m, plan, len(plan) if many else rounds, n_first, first, seed, ledger or None, last=last, watch=health,
+        al = ActiveLearning(d, m, **queries(b, rounds), n_first=n_first, first=first, seed=seed, ledger=ledger or None, last=last, watch=health,
                             n_threads=threads or None, quiet=quiet or None).run()
         table = al.results[['round','n_labelled','accuracy'] + [o for o in ('auc','spread','active') if o in al.results]]
         print(table.to_string(index=False, float_format='{:.4f}'.format))
         save_picture(al.plot, out)
         al.ledger.close()
+
+def queries(b,      # rows a query, or a list, as text
+            rounds, # how many, or None
+           )->dict: # both, as `ActiveLearning` takes them
+    "Six queries where nobody says how many."
+    b = value_of(b)
+    return dict(b=b, rounds=rounds if rounds is not None or isinstance(b, (list,tuple)) else 6)
 
 def named_data(name,    # of `get_data`, or a folder
                split=0, # which test rows
@@ -164,7 +170,7 @@ def asal_compare(
     data:str='digits',    # as for asal-run
     train:str='',         # what methods that only ask train with: supervised, finetune, asal
     seeds:int=5,          # how many
-    rounds:int=6,         # queries
+    rounds:int=None,      # queries; 6, or as many as b lists
     b:str='20',           # rows a query, or a list: [40,140]
     n_first:int=20,       # rows before the first query
     first:str='typiclust',# how they are chosen
@@ -184,8 +190,8 @@ def asal_compare(
         if not methods: raise ValueError('name the methods to compare, such as: asal-compare asal margin')
         takes = lambda k: train if train and 'train' in inspect.signature(METHODS[one_of('method', k, METHODS)]).parameters else None
         arms = {k: method_of(k, takes(k), **o) for k,o in shared(methods, takes, switches(set)).items()}
-        study = compare(arms, partial(seed_data, data, root, size, device=device), range(check_count('seeds', seeds)), b=value_of(b),
-                        **({} if b.startswith('[') else dict(rounds=rounds)), n_first=n_first, first=first, ledger=ledger or None,
+        study = compare(arms, partial(seed_data, data, root, size, device=device), range(check_count('seeds', seeds)), **queries(b, rounds),
+                        n_first=n_first, first=first, ledger=ledger or None,
                         vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
         print(study.table().to_string())
         save_picture(study.curves, out)

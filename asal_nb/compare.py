@@ -18,7 +18,7 @@ from threading import Lock
 from .archive import opened
 from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
-from .ledger import Ledger, settings_diff
+from .ledger import Ledger, is_whole, settings_diff
 from .loop import ActiveLearning
 from .method import once
 from .store import as_json
@@ -93,7 +93,7 @@ def is_over(ledger, # the study's `Ledger`
     if not was: return False
     if diff := settings_diff(was['settings'], json.loads(as_json('settings', al.settings))):
         raise ValueError(f"the ledger has {name!r} with other settings: {'; '.join(diff)}; give the study a ledger of its own")
-    if was['n_rounds']<len(al.plan): raise ValueError(f"the ledger has only {was['n_rounds']} of the {len(al.plan)} rounds of {name!r}; "
+    if not is_whole(was): raise ValueError(f"the ledger has only {was['n_rounds']} of the {len(al.plan)} rounds of {name!r}; "
                                                       "finish that run, or give the study a ledger of its own")
     return True
 
@@ -159,7 +159,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
             seeds=range(5),  # whole numbers
             backend='loky',  # or 'dask', 'sequential'
             b=20,            # rows a query, or a list, as for `ActiveLearning`
-            rounds=8,        # queries
+            rounds=None,     # queries; None: 8, or as many as b lists
             n_first=20,      # rows before the first query
             first='typiclust', # how they are chosen
             *, evaluate='model', # or 'independent'

@@ -42,6 +42,7 @@ class ASALDataLoaders(DataLoaders):
         "A loader of new images, in their order."
         like = self.valid_ds.x
         if not isinstance(items, Tensor) and not hasattr(items, '__array__'):
+            if not isinstance(items, (list,tuple)) or not items: raise ValueError(f"items={items!r:.50} must be a tensor, an array, or a list of at least one image")
             items = torch.stack([one_item(o, like) for o in items])
         x = check_x('items', items)
         if x.shape[1:]!=like.shape[1:]: raise ValueError(f"items have shape {tuple(x.shape[1:])}, but the data has {tuple(like.shape[1:])}")
@@ -54,6 +55,9 @@ def one_item(o,           # a tensor, an array, a PIL image or a file
     if isinstance(o, (str,Path)) or hasattr(o, 'getbands'):
         if like.dim()!=4: raise ValueError("the data are vectors: give tensors or arrays, not images")
         o = read_image(o, like.shape[-1], like.shape[1])
+    if not hasattr(o, 'shape'): raise ValueError(f"an item must be a tensor, an array, a PIL image or a file, not {type(o).__name__}")
+    want = tuple(like.shape[1:])
+    if tuple(o.shape)!=want: raise ValueError(f"an item has shape {tuple(o.shape)}, but the data has {want}{'; add the channel with item[None]' if tuple(o.shape)==want[1:] else ''}")
     return check_x('item', o[None])[0]
 
 # %% ../nbs/09_data.ipynb #2f3b34b6
@@ -97,7 +101,7 @@ def asal_dls(data:ImageData,   # images
              pool:Pool,        # which rows are labelled, and how
              bs:int=64,        # labelled rows per batch; None: both by `batch_sizes`
              *,
-             bs_U:int=None,    # unlabelled rows per batch; None: bs
+             bs_U:int=None,    # unlabelled rows per batch; None: as `batch_sizes` says
              seed:int=0,       # of shuffling, drawing and augmentation
              augment:bool=True,# weak views?
             )->ASALDataLoaders:
@@ -111,7 +115,7 @@ def supervised_dls(data:ImageData,    # images
                    pool:Pool,         # which rows are labelled, and how
                    bs:int=64,         # labelled rows per batch
                    *,
-                   n_steps:int=None,  # batches per epoch; None: as many as `asal_dls` has
+                   n_steps:int=None,  # batches per epoch; None: as many as `asal_dls` has with bs_U=bs
                    seed:int=0,        # of drawing and augmentation
                    augment:bool=True, # weak views?
                   )->ASALDataLoaders:

@@ -15,7 +15,7 @@ from .core import check_count, rng, seeded
 from .geometry import Geometric, keyed, known
 from .networks import Discriminator
 from .sampler import diverse, query
-from .trainers import Trained, same_pool
+from .trainers import Supervised, Trained, same_pool
 
 # %% ../nbs/21b_discriminative.ipynb #080738cb
 def discriminate(z:Tensor,     # (n,k) features that stand still
@@ -63,6 +63,7 @@ class Permuted(Trained):
         n_short=10,   # the shortlist has n_short*b rows, see `diverse`
     ):
         super().__init__(train)
+        if isinstance(self.train, Supervised): raise ValueError(f"train={train!r} has no D, whose scores could be dealt out; take train='asal'")
         self.n_short = check_count('n_short', n_short)
     def query(self, learn, data, pool, b, seed):
         same_pool(learn, data, pool)

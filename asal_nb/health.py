@@ -9,7 +9,7 @@ __all__ = ['dsc_health', 'code_health', 'grad_shares', 'h_gain', 'HealthWarning'
            'NoAdversarialGradient', 'HNotLearned', 'alarms', 'health', 'ills', 'show_health']
 
 # %% ../nbs/16_health.ipynb #ab19cf80
-import math, warnings
+import copy, math, warnings
 import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor
@@ -33,7 +33,7 @@ def dsc_health(learn:ASALLearner, # after a fit
 def code_health(learn:ASALLearner, # after a fit
                 n=512,      # rows looked at, spread over the data set
                )->dict:     # counts and nats
-    "Active latent units, KL and reconstruction (log p(x), up to its constant), in nats an image: Eq. (1), (D3, D4)."
+    "Active latent units, KL and reconstruction (log p(x), up to its constant), in nats an image, at z = mu: Eq. (1), (D3, D4)."
     net,data = learn.model.eval(),learn.data
     x = data.images(torch.linspace(0, len(data)-1, min(n, len(data)), device=data.x.device).long())
     out = net((x[:0], x))
@@ -62,10 +62,10 @@ def h_gain(learn:ASALLearner, # after a fit
     h,b = learn.loss_func.h,learn.dls.train.quiet_batch()
     learn.model.eval()
     out,y_L,t = learn.fused(b)
-    logp = h.log_p(out, t, len(y_L))[0]
     chance = h.chance(len(b[0][1]), learn.data.n_classes)
     if chance is None: return float('nan')
-    known = logp[logp!=0]
+    def logp(**kw): return copy.copy(h).log_p({**out, **kw}, t, len(y_L))[0]
+    known = logp()[logp(u=0*out['u'], logits_z=0*out['logits_z'])!=0] # a masked row has 0 whatever C says
     return (known.mean() - math.log(chance)).item() if len(known) else 0.
 
 # %% ../nbs/16_health.ipynb #13d33a8d
@@ -90,9 +90,10 @@ def health(learn:ASALLearner, # after a fit; any other learner gives {}
     "All of the above on the learner's data and pool, with a warning for each alarm; fit for `ActiveLearning(watch=health)`."
     learn = getattr(learn, 'sampler', learn)
     if not isinstance(learn, ASALLearner): return {}
-    was,noise = learn.model.training,learn.dls.rng.get_state()
+    was,noise,loss = learn.model.training,learn.dls.rng.get_state(),learn.loss_func
+    learn.loss_func = copy.copy(loss); learn.loss_func.h = copy.copy(loss.h) # the running mean of C's answers stays where it is
     h = dict(**dsc_health(learn), **code_health(learn), **grad_shares(learn), h_gain=h_gain(learn))
-    learn.model.train(was); learn.dls.rng.set_state(noise)
+    learn.model.train(was); learn.dls.rng.set_state(noise); learn.loss_func = loss
     for w in alarms(h, learn.dsc_step.relabel): warnings.warn(w, stacklevel=2)
     return h
 

@@ -86,6 +86,7 @@ def from_arrays(cls:ImageData,
         raise ValueError(f"classes={classes!r} must be a list of different names")
     c = len(classes) if classes is not None else None
     y,y_test = [o if o is None else check_y(n, o, len(i), c) for n,o,i in [('y',y,x), ('y_test',y_test,x_test)]]
+    if classes is None and min(int(o.min()) for o in (y,y_test) if o is not None) > 0: raise ValueError("no row has label 0: labels start at 0; subtract the smallest, or name all classes")
     classes = [str(o) for o in (range(1+max(int(o.max()) for o in (y,y_test) if o is not None)) if classes is None else classes)]
     return cls(x, Oracle(y), x_test, y_test, classes, flip, name)
 
@@ -149,8 +150,8 @@ def exam(self:ImageData)->str: # 16 hexadecimal digits
 # %% ../nbs/08c_images.ipynb #a5d194ab
 def shrunk(data,    # an `ImageData`
            side=64, # pixels
-          )->ImageData: # without a test set
-    "Images above `side` pixels at that side, by the mean over the pixels they cover; other rows as they are."
+          )->ImageData:
+    "Images above `side` pixels at that side, by the mean over the pixels they cover, without a test set; other data as they are."
     if len(data.x_shape)!=3 or data.x_shape[-1]<=side: return data
     x = torch.cat([F.interpolate(as_floats(o), (side,side), mode='area') for o in data.x.split(256)])
     if data.x.dtype==torch.uint8: x = (255*x).round().byte()

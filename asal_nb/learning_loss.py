@@ -131,7 +131,7 @@ class LossTrainer(Supervised):
         with seeded(seed, 'loss module'): learn.model = LossNet(learn.model.enc, learn.model.clf, data.x_shape, self.width)
         learn.loss_func = RankedLoss(self.how, self.lam, self.xi)
         learn.add_cbs([WithLoss(self.stop), LossTerms('task','rank')])
-        return run_steps(learn, self.n_steps, seed)
+        return run_steps(learn, self.n_steps, seed, self.precision)
 
 # %% ../nbs/22_learning_loss.ipynb #505cc208
 def drawn(rows,   # (m,) dataset rows

@@ -15,13 +15,12 @@ from .coldstart import first_rows
 from .core import bar, check_count, environment, one_of, seed_of, threads
 from .data import Rows, RowsDL
 from .exam import evaluate_on, probabilities
-from .images import ImageData, shrunk
+from .images import ImageData
 from .ledger import Ledger
-from .networks import asal_net, check_shape
-from .pool import Pool, check_answer, plan
+from .networks import check_shape
+from .pool import Pool, as_rows, check_answer, plan
 from .sampler import tie_key
-from .targets import codes
-from .trainers import ASAL, Supervised
+from .trainers import ASAL, Supervised, warm_codes
 
 # %% ../nbs/15_loop.ipynb #a0c94d7d
 def check_networks(x_shape, # of the data's rows
@@ -39,7 +38,7 @@ class ActiveLearning:
         data:ImageData,     # rows, oracle, test rows
         method,             # a `Method`
         b=20,               # rows a query, or a list of them
-        rounds:int=8,       # queries; `.results` has one line more
+        rounds:int=None,    # queries, by default 8 or as many as b lists; `.results` has one line more
         n_first:int=20,     # rows labelled before the first query
         first='typiclust',  # how they are chosen: `first_rows`
         seed:int=0,         # of everything
@@ -59,6 +58,7 @@ class ActiveLearning:
             if isinstance(method, type) or not callable(getattr(method, o, None)): raise ValueError(f"method={method!r} has no `{o}`; a method has warm_up, fit and query, and is made by a call, such as ASAL()")
         for k,v in {'watch': watch, **(metrics if isinstance(metrics, dict) else {'metrics': metrics})}.items():
             if v is not None and not callable(v): raise ValueError(f"{k}={v!r} must be a function; metrics are a dict of names to functions")
+        if bad := {'round','n_labelled','accuracy',*(f'accuracy_{k}' for k in data.classes)} & set(metrics or ()): raise ValueError(f"metrics may not be called {bad.pop()!r}: that is a column already")
         check_count('seed', seed, 0); one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover']); one_of('evaluate', evaluate, ['model','independent'])
         if pool is not None and (len(pool)!=len(data) or pool.n_classes!=data.n_classes):
             raise ValueError(f"pool has {len(pool)} rows and {pool.n_classes} classes, data has {len(data)} and {data.n_classes}")
@@ -95,18 +95,10 @@ def choose_first(self:ActiveLearning):
     rows = self.ledger.first_rows(key)
     if rows is None:
         z = torch.zeros(len(self.data), 1)
-        if self.first!='random': z = self.first_codes()
+        if self.first!='random': z = warm_codes(self.blind, self.seed)
         rows = first_rows(z.cpu(), self.n_first, self.first, self.seed)
         self.ledger.save_first_rows(key, rows)
     return torch.as_tensor(rows)
-
-@patch
-def first_codes(self:ActiveLearning):
-    "Codes of all rows under the default warm-up, which sees images above 64 pixels at 64."
-    data = shrunk(self.blind)
-    net = asal_net(data.x_shape, data.n_classes).to(data.x.device)
-    net.load_state_dict(ASAL().warm_up(data, self.seed), strict=False)
-    return codes(net, data)[0]
 
 # %% ../nbs/15_loop.ipynb #a50e0d32
 @patch
@@ -141,10 +133,11 @@ def checked(self:ActiveLearning,
             b,    # how many were wanted
            ):     # (b,) dataset rows on the CPU
     "Refuses a method's answer unless it is b different, unlabelled dataset rows."
-    i = torch.as_tensor(rows).long().cpu()
-    if i.shape!=(b,) or len(i.unique())<b or not torch.isin(i, self.pool.idx_U.cpu()).all():
-        raise ValueError(f"{self.method!r} must return {b} different unlabelled dataset rows; it returned {tuple(i.shape)} "
-                         f"with {len(i.unique())} different, {int(torch.isin(i, self.pool.idx_U.cpu()).sum())} of them unlabelled")
+    wanted = f"{self.method!r} must return {b} different unlabelled dataset rows"
+    try: i = as_rows(rows, len(self.pool), 'the query')
+    except ValueError as e: raise ValueError(f"{wanted}; {e}") from None
+    n_U = int(torch.isin(i, self.pool.idx_U.cpu()).sum())
+    if not len(i)==b==n_U: raise ValueError(f"{wanted}; it returned {len(i)}, {n_U} of them unlabelled")
     return i
 
 # %% ../nbs/15_loop.ipynb #69a659c9

@@ -46,7 +46,7 @@ def run_steps(learn,      # what to train
              ):           # `learn`
     "One-cycle training for `n_steps`, in equal epochs of about one pass."
     cbs = [NoValid()] + ([Precision(precision)] if precision else [])
-    if n_steps is None: n_steps = steps_of(learn.dls.data.x_shape)
+    n_steps = steps_of(learn.dls.data.x_shape, n_steps)
     dl,n_epoch = learn.dls.train,max(1, round(n_steps/len(learn.dls.train)))
     was,dl.n_steps = dl.n_steps,max(1, round(n_steps/n_epoch))
     try:

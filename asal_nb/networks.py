@@ -39,7 +39,7 @@ def conv_trunk(n_in, # channels of the image
                size, # its side in pixels, 8-64
                nf=32,# channels of the first layer
               )->nn.Sequential: # (n,n_in,size,size) to (n,features)
-    "3x3 convolutions that halve an image of 8 to 64 pixels down to 2-8: three, flattened, up to 16 pixels; else five, then mean and maximum."
+    "3x3 convolutions that halve an image of 8 to 64 pixels down to 2-5: three, flattened, up to 16 pixels; else five, then mean and maximum."
     if size<=16: chs,halve,end = [nf,2*nf,4*nf],[1,2,2],nn.Flatten()
     else:        chs,halve,end = [nf,2*nf,2*nf,4*nf,4*nf],[2,2,2,2,1] if size>40 else [2,2,1,2,1],MeanMax()
     layers = []
@@ -110,7 +110,7 @@ class Generator(nn.Module):
     def __init__(self,
         x_shape,  # what E sees: (C,H,W) or (D,)
         nz=32,    # size of the code
-        nf=16,    # channels before the last layer
+        nf=16,    # half the channels before the last layer, above 16 pixels
         size=None,# side of what G draws; None: that of the image, at most 64
     ):
         super().__init__()

@@ -86,7 +86,7 @@ def unlabelled(self:Pool, rows, # (m,) dataset rows
 # %% ../nbs/07_pool.ipynb #7b559c25
 @patch
 def counts(self:Pool)->Tensor: # (n_classes,) int64
-    "Labels given per class."
+    "Labels per class that training may use; held ones are left out."
     return torch.bincount(self.y[self.idx_L], minlength=self.n_classes)
 
 @patch
@@ -116,21 +116,20 @@ def ask_oracle(oracle,    # rows (m,) -> labels (m,)
               )->Tensor:  # (m,) int64 labels
     "Ask `oracle` about `rows` and label them in `pool`: Algorithm 3, lines 2-4 (D14)."
     rows = pool.unlabelled(rows)
-    y = check_answer(oracle(rows.clone()), len(rows), pool.n_classes)
-    pool.label(rows, y)
-    return y
+    pool.label(rows, oracle(rows.clone()))
+    return pool.y[rows]
 
 # %% ../nbs/07_pool.ipynb #957bc691
 def plan(n,             # rows not labelled at the start
          b=20,          # rows a query, or a list
-         rounds=8,      # queries
+         rounds=None,   # queries; None: 8, or as many as b lists
          n_first=20,    # rows before the first query
          last='exact',  # or 'rest': ask for what is left
         )->list:        # the first rows' number, then each query's
     "How many rows are asked for, in order; a plan larger than the pool is refused."
     many = isinstance(b, (list,tuple))
-    if many and rounds not in (8, len(b)): raise ValueError(f"rounds={rounds}, but b lists {len(b)} queries; leave rounds out")
-    bs = [check_count('b', o) for o in b] if many else [check_count('b', b)]*check_count('rounds', rounds, 0)
+    if many and rounds not in (None, len(b)): raise ValueError(f"rounds={rounds}, but b lists {len(b)} queries; leave rounds out")
+    bs = [check_count('b', o) for o in b] if many else [check_count('b', b)]*(8 if rounds is None else check_count('rounds', rounds, 0))
     ask = ([check_count('n_first', n_first)] if n_first else []) + bs
     if one_of('last', last, ['exact','rest'])=='rest':
         left = [n - sum(ask[:i]) for i in range(len(ask))]

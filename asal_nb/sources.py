@@ -139,7 +139,7 @@ def image_files(path:Path, # folder of class folders
     ok = torchvision.datasets.folder.IMG_EXTENSIONS
     found = [[f for f in sorted((path/c).rglob('*')) if f.suffix.lower() in ok] for c in classes]
     if empty := [c for c,o in zip(classes, found) if not o]: raise ValueError(f"{path/empty[0]} holds no images")
-    if not classes: raise ValueError(f"{path} holds no folders of images; there must be one per class")
+    if len(classes)<2: raise ValueError(f"{path} holds {'one folder' if classes else 'no folders'} of images; there must be one per class")
     return sum(found, []),torch.arange(len(classes)).repeat_interleave(torch.tensor(list(map(len, found)))),classes
 
 def read_images(files,    # N paths

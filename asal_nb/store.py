@@ -18,7 +18,7 @@ from torch import Tensor, nn
 def as_json(what:str, # what it is, for the error
             o,        # numbers, words, lists and dicts of them; numpy and torch numbers too; networks by `network_name`
            )->str:    # keys sorted
-    "`o` as JSON; whatever does not read back is refused."
+    "`o` as JSON; what it cannot hold is refused. Keys become words."
     def plain(x):
         if isinstance(x, (np.generic, np.ndarray, Tensor)): return x.tolist()
         if isinstance(x, Path): return str(x)

@@ -15,7 +15,7 @@ from . import statistics as st
 from .archive import opened
 from .arms import training
 from .core import one_of
-from .ledger import Ledger
+from .ledger import Ledger, is_whole
 
 # %% ../nbs/30b_study.ipynb #831d92ce
 def _check_first(runs):
@@ -190,7 +190,7 @@ def read_study(ledger,     # a `Ledger` or its path
     runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))],
                  asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None], results=ledger.results(o['id']))
             for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')]
-            if a and s.lstrip('-').isdigit() and o['n_rounds']==len(o['settings']['plan'])
+            if a and s.lstrip('-').isdigit() and is_whole(o)
             and (arms is None or a in arms) and (seeds in (None,'finished') or int(s) in seeds)]
     if seeds=='finished':
         by = {a: {o['seed'] for o in runs if o['arm']==a} for a in arms or dict.fromkeys(o['arm'] for o in runs)}

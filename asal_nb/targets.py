@@ -69,7 +69,7 @@ def codes(net:ASALNet, # whose E and C
          )->tuple:     # mu (n,nz) and C's logits on it (n,c)
     "Mean codes of dataset rows and C's logits on them, in inference mode (D11)."
     was,dev = net.training,data.x.device
-    rows = torch.arange(len(data), device=dev) if rows is None else rows.to(dev)
+    rows = torch.arange(len(data), device=dev) if rows is None else torch.as_tensor(rows, device=dev)
     try:
         net.eval()
         mu = [net.enc(data.images(o))[0] for o in rows.split(bs or block_of(data.x))] if len(rows) else [torch.zeros(0, net.nz, device=dev)]
@@ -132,7 +132,7 @@ class Propagate(Pseudo):
     def p(self, out, t, n_L): return t
 
 class PseudoPropagate(Propagate):
-    "h is the product of the two opinions."
+    "h is the geometric mean of the two opinions: `combine`."
     def __init__(self, tau=.95,  # sureness asked for
                  **kw):          # of `Pseudo`
         super().__init__(tau, **kw) # least probability that counts

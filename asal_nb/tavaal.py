@@ -12,10 +12,9 @@ import copy, torch
 from torch import Tensor
 from .core import check_count, one_of, seeded
 from .gauss import reparam
-from .learning_loss import LossTrainer, drawn, predicted_loss
+from .learning_loss import LossTrainer, predicted_loss
 from .method import run_steps
 from .networks import ASALNet, Discriminator, Generator, asal_net
-from .sampler import ask_rows
 from .vaal import VAAL
 
 # %% ../nbs/24_tavaal.ipynb #97d7a15c
@@ -70,8 +69,3 @@ class TAVAAL(VAAL):
         dls,kw = self.dls(data, pool, seed),copy.deepcopy({k: v for k,v in self.kw.items() if k in ('nz','nf','size','trunk')})
         with seeded(seed, 'init'): net = RankedNet(data.x_shape, data.n_classes, task.model, **kw).to(data.device)
         return run_steps(self.learner(dls, seed, net=net, batch=ranked_batch), self.n_steps, seed)
-    def choose(self, learn, data, pool, b, seed):
-        "The b unlabelled rows of smallest D(mu, r), ties by key (D13)."
-        rows = pool.idx_U.to(data.device)
-        if self.subset: rows = drawn(rows, max(b, self.subset), seed)
-        return ask_rows(learn.scores(rows), rows, b, seed)

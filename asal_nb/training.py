@@ -78,8 +78,11 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
              ):
     "Takes E, G, C's trunk and, where it fits, the h-head from a warm-up; D and the y-head stay fresh (D15)."
     own = net.state_dict()
-    for k,v in (warm or {}).items():
-        if k in own and own[k].shape==v.shape and not k.startswith(('dsc.','clf.y_head.')): own[k].copy_(v)
+    new = {k: v for k,v in (warm or {}).items() if k in own and not k.startswith(('dsc.','clf.y_head.'))}
+    if warm and not new: raise ValueError(f"the warm-up holds nothing of this network, but {', '.join(warm)!r:.50}")
+    for k,v in new.items():
+        if own[k].shape==v.shape: own[k].copy_(v)
+        elif not k.startswith('clf.h_head.'): raise ValueError(f"the warm-up has {k} of shape {tuple(v.shape)}, but this network of {tuple(own[k].shape)}: warm up and train the same network")
     return net
 
 # %% ../nbs/12_training.ipynb #9681707f

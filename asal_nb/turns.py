@@ -99,6 +99,7 @@ class TwoRates(OptimWrapper):
         **kw):  # more for `adamw`
         super().__init__(params, opt=adamw, lr=lr, **kw)
         self.ratio = ratio
+        self.set_hyper('lr', lr)
     def set_hyper(self, k, v):
         if k=='lr' and np.ndim(v)==0 and not isinstance(v, slice): v = [v*self.ratio, v]
         super().set_hyper(k, v)

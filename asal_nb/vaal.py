@@ -13,6 +13,7 @@ from fastcore.basics import store_attr
 from .adversarial import dsc_loss
 from .core import check_count, no_unknown, seed_of
 from .data import asal_dls
+from .learning_loss import drawn
 from .method import run_steps
 from .sampler import ask_rows
 from .targets import Plain
@@ -82,6 +83,7 @@ class Beside:
     def dsc(self): return self.sampler.dsc # D
     def terms(self, b): return self.sampler.terms(b) # a batch `((x_L,x_U),y_L)` to the losses with their graph
     def scores(self, rows): return self.sampler.scores(rows) # dataset rows to (n,) logits of D
+    def ask(self, *args, **kw): raise ValueError("this learner's D is its sampler's, which sees other codes: ask by the method's query")
     def batch(self): return self.sampler.dls.train.quiet_batch() # such a batch; uses up no noise
     def __getstate__(self): return {k: v for k,v in vars(self).items() if k not in ('sampler','lock')} # exported without images
 
@@ -96,6 +98,7 @@ def beside(task,    # the task's learner, changed: it answers for the sampler, t
 # %% ../nbs/23_vaal.ipynb #1911ac94
 class Sampled(Rule):
     "Trains a task model by `train` and beside it a sampler, whose b smallest scores are asked; subclasses give `sampler`."
+    subset = None # rows of the pool to look at, drawn at random; None: all
     def fit(self, data, pool, warm, seed):
         "One round's task learner, with the sampler beside it."
         task = self.train.fit(data, pool, warm, seed)
@@ -105,7 +108,7 @@ class Sampled(Rule):
         raise NotImplementedError
     def choose(self, learn, data, pool, b, seed):
         "The b unlabelled rows of smallest score, ties by key: Algorithm 3, line 1 (D13)."
-        rows = pool.idx_U.to(data.device)
+        rows = drawn(pool.idx_U.to(data.device), self.subset and max(b, self.subset), seed)
         return ask_rows(learn.scores(rows), rows, b, seed)
 
 # %% ../nbs/23_vaal.ipynb #f7829205

@@ -63,7 +63,7 @@ class CodeLoss:
     def decodes(self, o): return o.argmax(-1) if isinstance(o, Tensor) else o
 
 class WarmLoss(CodeLoss):
-    "Eq. (8) of a fused pass over both pools as one; `lam1_w` defaults to 2/D_x (D4)."
+    "Eq. (8) of a fused pass over both pools as one; `warm_learner` gives `lam1_w` as 2/D_x (D4)."
     def __init__(self,
         h,         # a `Target`
         lam1_w,    # weight of Eq. (1)
@@ -113,8 +113,7 @@ def warm_learner(net:ASALNet,      # trained in place, but for D
                  **kw)->Learner:   # `cbs` and the like
     "The `Learner` of Algorithm 2: fitting it warms `net` up."
     h = TARGETS[h_warm]() if one_of('h_warm', h_warm, [*TARGETS, None]) else Plain()
-    lam1_w,n_x = lam1_w,net.gen.n_x
-    loss = WarmLoss(h, 2/n_x if lam1_w is None else lam1_w, lam2_w, beta, beta_c, likelihood)
+    loss = WarmLoss(h, 2/net.gen.n_x if lam1_w is None else lam1_w, lam2_w, beta, beta_c, likelihood)
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
     players = lambda m: [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
     return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=rate_of(alpha1_w, net), splitter=players,

@@ -148,7 +148,7 @@ def test_first_codes_of_photographs(monkeypatch):
     "First rows come from the default warm-up, which sees photographs at 64 pixels."
     monkeypatch.setattr(ASAL, 'warm_up', lambda self, data, seed: trainers.warmed(data, seed, 'instance', 0))
     al = ActiveLearning(photos(), ASAL(trunk=trunk()), b=2, rounds=1, n_first=6)
-    assert al.first_codes().shape == (40, 32) and len(al.choose_first().unique()) == 6
+    assert len(al.choose_first().unique()) == 6
 
 
 def test_the_ledger_notes_the_threads_of_the_run():

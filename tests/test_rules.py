@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from asal_nb.adversarial import entropy, margin
-from asal_nb.coldstart import kcenter, probcover, typiclust
+from asal_nb.coldstart import first_rows, kcenter, probcover, typiclust
 from asal_nb.core import rng
 from asal_nb.discriminative import DiscriminativeAL, discriminate
 from asal_nb.geometry import CoreSet, KMeans, ProbCover, TypiClust, keyed
@@ -172,7 +172,7 @@ def test_random_is_trained_as_the_rule_is():
 def test_the_warm_space_is_the_one_of_the_first_rows():
     data = toy()
     al = ActiveLearning(data, TypiClust(), n_first=5, b=5, rounds=1, seed=3)
-    assert torch.equal(al.warm['z_warm'], al.first_codes())
+    assert torch.equal(al.choose_first(), first_rows(al.warm['z_warm'], 5, 'typiclust', 3))
 
 
 @pytest.mark.needs('cuda')
