@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 from .core import check_count, check_tensor, one_of
+from .pool import as_column
 from .sampler import distances, kmeans, one_per_centre, rounding, tie_key
 
 # %% ../nbs/13_coldstart.ipynb #035eef69
@@ -90,7 +91,7 @@ def check_left(z:Tensor, # (n,nz) codes, one line per dataset row
                idx_L,    # rows labelled already
               )->Tensor: # (l,) `idx_L` as int64
     "Refuse codes with nan, labelled rows that do not exist, and more rows than are left."
-    n,idx_L = check_tensor('z', z, 'n nz', 'float', finite=True)['n'],torch.as_tensor(idx_L, device=z.device).long()
+    n,idx_L = check_tensor('z', z, 'n nz', 'float', finite=True)['n'],as_column('idx_L', idx_L).to(z.device)
     if len(idx_L) and not 0 <= idx_L.min() <= idx_L.max() < n:
         raise ValueError(f"idx_L holds {idx_L.min()}..{idx_L.max()}, but rows run in 0..{n-1}")
     check_count('b', b, hi=n-len(idx_L.unique()), of='the rows that are left')

@@ -35,7 +35,7 @@ class Method:
         "(b,) dataset rows, unique and unlabelled."
         raise NotImplementedError
     def __repr__(self):
-        own = {k: v for k,v in vars(self).items() if k in inspect.signature(type(self)).parameters}
+        own = {k: v for k,v in vars(self).items() if k in ('train',*inspect.signature(type(self)).parameters)} | getattr(self, 'kw', {})
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k,v in own.items())})"
 
 # %% ../nbs/14c_method.ipynb #cf820170

@@ -148,5 +148,6 @@ def drawn(self:GameLearner,
          )->Tensor: # (n,…) images
     "Images that the generator draws, one of each class in `y`."
     gen,dev = self.model.gen,self.data.device
+    if bool(gen.n_classes)==isinstance(y, int): raise ValueError(f"y={y!r:.40} must be {'classes (n,), which this generator is told' if gen.n_classes else 'a number of images: this generator is told no class'}")
     z = torch.randn(y if isinstance(y, int) else len(y), gen.nz, generator=rng(seed, 'drawn')).to(dev)
     with torch.no_grad(): return gen(z) if isinstance(y, int) else gen(z, F.one_hot(y, gen.n_classes).to(dev))

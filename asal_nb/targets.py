@@ -106,6 +106,7 @@ class Pseudo(Target):
         tau=.95,      # least probability that counts
         momentum=.99, # of the mean of what C says
     ):
+        if not 0<=tau<=1: raise ValueError(f"tau={tau!r} must lie in [0,1]")
         store_attr(); self.p_mean = None
     def p(self, out, t, n_L):
         "C's aligned probabilities for U, without gradient."

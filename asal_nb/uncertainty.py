@@ -75,7 +75,8 @@ class Uncertainty(Rule):
         n_short=10,         # length of that shortlist, in b
     ):
         super().__init__(train)
-        self.diverse,self.n_short = bool(diverse),check_count('n_short', n_short)
+        if not isinstance(diverse, bool): raise ValueError(f"diverse={diverse!r} must be True or False")
+        self.diverse,self.n_short = diverse,check_count('n_short', n_short)
     def scores(self, learn, data, rows, seed):
         "(n,) scores of dataset rows, smaller is asked first."
         return torch.cat([self.score(probabilities(learn, data.images(o))) for o in rows.split(4096)]).to(data.device)

@@ -24,7 +24,7 @@ from .data import warm_dls
 from .networks import ASALNet, Features
 from .objective import warm_loss
 from .targets import TARGETS, Plain
-from .url import bound, log_p_x
+from .url import bound, check_weight, log_p_x
 from .views import weak
 
 # %% ../nbs/11_warmup.ipynb #ff624744
@@ -71,7 +71,10 @@ class WarmLoss(CodeLoss):
         beta=.01,   # of the KL in Eq. (1)
         beta_c=1e-3, # of the KL in Eq. (7)
         likelihood='gaussian', # of G's output
-    ): store_attr()
+    ):
+        one_of('likelihood', likelihood, ['gaussian','bernoulli'])
+        for k,v in dict(lam1_w=lam1_w, lam2_w=lam2_w, beta=beta, beta_c=beta_c).items(): check_weight(k, v)
+        store_attr()
     def of(self, out, i, t):
         n = len(out['d'])
         url = bound(log_p_x(out['x_hat'], out['x'], self.likelihood), out['mu'][:n], out['logvar'][:n], self.beta)
