@@ -8,7 +8,7 @@ Docs: https://asal-nb.github.io/asal-nb/method.html.md"""
 __all__ = ['once', 'Method', 'run_steps', 'about', 'run_once']
 
 # %% ../nbs/14c_method.ipynb #b55fbb8c
-import inspect, json, torch
+import json, torch
 from fastai.callback.schedule import *
 from .callbacks import NoValid, Precision
 from .core import seeded
@@ -35,7 +35,7 @@ class Method:
         "(b,) dataset rows, unique and unlabelled."
         raise NotImplementedError
     def __repr__(self):
-        own = {k: v for k,v in vars(self).items() if k in ('train',*inspect.signature(type(self)).parameters)} | getattr(self, 'kw', {})
+        own = {k: v for k,v in vars(self).items() if k!='kw'} | getattr(self, 'kw', {})
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k,v in own.items())})"
 
 # %% ../nbs/14c_method.ipynb #cf820170
