@@ -72,7 +72,7 @@ def arm_job(name, # of the arm
         al = arm.loop(seed, plan, n_threads=1, quiet=True, watch=counted)
         al.ledger.save_first_rows(first_key(al), rows)
         try: al.run()
-        except ValueError as e: raise ValueError(f"arm {name!r} with seed {seed}: {e}") from e
+        except Exception as e: raise ValueError(f"arm {name!r} with seed {seed}: {'' if isinstance(e, ValueError) else type(e).__name__+': '}{e}") from e
         return dict(name=f'{name}/{seed}', settings=al.settings, env=environment(al.data.device), lines=al.ledger.taken(al.run_id))
 
 # %% ../nbs/31_compare.ipynb #7b5fb323
@@ -108,6 +108,8 @@ def jobs_of(arms,   # names to `Arm`s
     for seed in seeds:
         at = {**plan, 'data': data(seed) if callable(data) else data}
         loops = {k: a.loop(seed, at) for k,a in arms.items()}
+        for k,o in loops.items():
+            if o.data.y_test is None and o.n_first<5: raise ValueError(f"arm {k!r}: {o.data.name} has no test labels, and of n_first={o.n_first} rows none can be held for validation; give test labels, or n_first of 5 or more")
         refuse_unequal({k: conditions(o) for k,o in loops.items()}, vary)
         own = own or {k: o.settings for k,o in loops.items()}
         left += [(k,arms[k],seed,first_key(o)) for k,o in loops.items() if not is_over(ledger, f'{k}/{seed}', o)]
