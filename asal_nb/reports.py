@@ -24,7 +24,7 @@ def ledger_at(path # a ledger, or a folder with one in it
     if p.is_file(): return p
     found = [o for o in sorted(p.iterdir()) if o.is_file() and o.open('rb').read(15)==b'SQLite format 3']
     found += [o for o in sorted(p.glob('*.xz')) if o.with_suffix('.db') not in found]
-    if len(found)!=1: raise ValueError(f"{path} holds {f'the ledgers ' + ', '.join(o.name for o in found) + '; name one' if found else 'no ledger'}")
+    if len(found)!=1: raise ValueError(f"{path} holds {'the ledgers ' + ', '.join(o.name for o in found) + '; name one' if found else 'no ledger'}")
     return found[0]
 
 # %% ../nbs/42a_reports.ipynb #2248af46
