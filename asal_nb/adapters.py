@@ -95,6 +95,7 @@ class SkRule:
         if candidates is not None or return_utilities:
             raise ValueError("candidates and return_utilities are not supported: "
                              "a rule of ours chooses among all unlabelled rows, and some have no scores")
+        if len(X)!=len(y): raise ValueError(f"X has {len(X)} rows, but y has {len(y)}; give a label for each row, and mark those that are missing")
         if clf is not None and fit_clf: clf = fitted(clf, X, y, self.missing_label)
         i = pick(self.rule, X, as_labels(y, self.classes, self.missing_label), batch_size, self.classes,
                  getattr(clf, 'predict_proba', None), self.seed, self.shape)

@@ -42,7 +42,11 @@ def as_arms(arms # dict of names to methods or `Arm`s
     "The arms by name; whatever has no name or is no method is refused."
     if not isinstance(arms, dict) or not arms: raise ValueError(f"arms={arms!r} must be a dict of names to methods, such as dict(asal=ASAL())")
     if bad := [k for k in arms if not isinstance(k, str) or not k or '/' in k]: raise ValueError(f"arm {bad[0]!r} must be named by a word without '/'")
-    return {k: o if isinstance(o, Arm) else Arm(o) for k,o in arms.items()}
+    arms = {k: o if isinstance(o, Arm) else Arm(o) for k,o in arms.items()}
+    for k,o in arms.items():
+        if isinstance(o.method, type) or not all(callable(getattr(o.method, f, None)) for f in ('warm_up','fit','query')): raise ValueError(
+            f"arm {k!r} is {o.method!r}, which is no method: it must be an object with warm_up, fit and query, such as ASAL()")
+    return arms
 
 # %% ../nbs/30a_arms.ipynb #4095522f
 def trainer_of(method # a `Method`
@@ -70,7 +74,7 @@ def _settings_of(method # any object with `warm_up`, `fit`, `query`
 # %% ../nbs/30a_arms.ipynb #13001bca
 def with_random(arms # from `as_arms`
                )->dict:
-    "The arms, and after them `Random` for each distinct training that lacks it."
+    "The arms, and after them `Random` for each distinct training that lacks it, named by the training where that is as it comes, else by the arm."
     out,have = dict(arms),[(training(_settings_of(a.method)),a.plan) for a in arms.values() if isinstance(a.method, Random)]
     for name,a in arms.items():
         key = training(_settings_of(a.method)),a.plan
@@ -78,11 +82,18 @@ def with_random(arms # from `as_arms`
         have.append(key)
         m = trainer_of(a.method)
         plan = [f"{k}={getattr(v, 'name', getattr(v, '__name__', v))}" for k,v in a.plan.items()]
-        new = f"random ({', '.join([getattr(m, 'name', type(m).__name__.lower()), *plan])})"
+        new = f"random ({', '.join([getattr(m, 'name', type(m).__name__.lower()), *plan])})" if _is_plain(m) else f'random (as {name})'
         new = new if new not in out else f'random (as {name})'
         if new in out: raise ValueError(f"an arm is called {new!r}, which is kept for the random arm of {name!r}; give it another name")
         out[new] = Arm(Random(m), **a.plan)
     return out
+
+def _is_plain(m):
+    "Is a trainer of ours as it comes, but for its numbers of updates? Another's is called by its class."
+    if not type(m).__module__.startswith('asal_nb.'): return True
+    def kind(o): return {k: v for k,v in o.settings.items() if k not in ('ask','n_steps','n_warm')}
+    name = getattr(m, 'name', None)
+    return kind(m) == kind(trainer(name) if name in ('supervised','finetune','asal') else type(m)())
 
 # %% ../nbs/30a_arms.ipynb #d58605ea
 _TASK = ('network','augmentation','updates')

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'value_of', 'switches', 'method_of', 'sentences', 'check_out', 'save_picture', 'command', 'asal_run',
-           'queries', 'named_data', 'asal_compare', 'shared', 'seed_data', 'show_methods']
+           'queries', 'named_data', 'shared', 'asal_compare', 'seed_data', 'show_methods']
 
 # %% ../nbs/42_cli.ipynb #935bd0fe
 import ast, inspect, re, sys
@@ -18,6 +18,7 @@ from matplotlib.backend_bases import FigureCanvasBase
 from fastcore.foundation import Path
 from fastcore.script import anno_parser, store_true
 from .aral import ARAL
+from .archive import opened
 from .compare import compare
 from .core import check_count, one_of
 from .dgaal import DGAAL
@@ -29,6 +30,7 @@ from .images import ImageData, get_data
 from .learning_loss import LearningLoss, LossTrainer
 from .loop import ActiveLearning
 from .sraal import SRAAL
+from .store import check_writable
 from .tavaal import TAVAAL
 from .trainers import ASAL, Random, Supervised
 from .uncertainty import BALD, Entropy, LeastConfidence, Margin
@@ -50,6 +52,7 @@ def switches(s:str # 'ask=min,lam4=0.2'
         if not part.strip(): continue
         k,eq,v = part.partition('='); part = ''
         if not eq: raise ValueError(f"--set {k.strip()!r} has no value; write name=value, such as ask=min")
+        if k.strip() in ('train','name'): raise ValueError(f"--set {k.strip()} is no switch; {'write --train ' + v.strip() if k.strip()=='train' else 'methods are named without --set'}")
         out[k.strip()] = value_of(v.strip())
     return out
 
@@ -65,9 +68,13 @@ def method_of(name:str, # one of `METHODS`
     "The method called `name`, with its switches."
     make = METHODS[one_of('method', name, METHODS)]
     own = inspect.signature(make).parameters
-    if 'train' not in own:
-        if train: raise ValueError(f"train={train!r} is for methods that only ask; {name!r} brings its own training")
-        return make(**kw)
+    if train and 'train' not in own: raise ValueError(f"train={train!r} is for methods that only ask; {name!r} brings its own training")
+    if 'train' in own and {'finetune','train.finetune'} & kw.keys(): raise ValueError(f"finetune is no switch of {name!r}; write --train finetune")
+    try: return _made(make, own, train, kw) if 'train' in own else make(**kw)
+    except TypeError as e: raise ValueError(f"{name!r} cannot be made with {', '.join(f'{k}={v!r}' for k,v in kw.items())} ({e})") from None
+
+def _made(make, own, train, kw):
+    "A method that only asks, with what trains for it."
     mine = {k: v for k,v in kw.items() if not k.startswith('train.') and (k in own or 'kw' in own)}
     rest = {k.removeprefix('train.'): v for k,v in kw.items() if k not in mine}
     train = one_of('train', train or 'supervised', ['supervised','finetune','asal'])
@@ -86,14 +93,9 @@ def sentences():
 def check_out(out # path of a picture, or 'none'
              ):
     "Refuse a picture that could not be written in the end."
-    if out=='none': return
-    p = Path(out)
-    one_of('ending of out', p.suffix[1:].lower(), sorted(FigureCanvasBase.get_supported_filetypes()))
-    try:
-        is_new = not p.exists()
-        with p.open('ab'): pass
-        if is_new: p.unlink()
-    except OSError as e: raise ValueError(f"out={out!r} cannot be written ({e.strerror})") from None
+    if out!='none':
+        one_of('ending of out', Path(out).suffix[1:].lower(), sorted(FigureCanvasBase.get_supported_filetypes()))
+        check_writable(out)
 
 def save_picture(draw, # a function without arguments: axes
                  out): # file, or 'none'
@@ -140,7 +142,7 @@ def asal_run(
         check_out(out)
         m = method_of(method, train or None, **switches(set))
         d = named_data(data, split, root, size).to(device or default_device())
-        al = ActiveLearning(d, m, **queries(b, rounds), n_first=n_first, first=first, seed=seed, ledger=ledger or None, last=last, watch=health,
+        al = ActiveLearning(d, m, **queries(b, rounds), n_first=n_first, first=first, seed=seed, ledger=opened(ledger) if ledger else None, last=last, watch=health,
                             n_threads=threads or None, quiet=quiet or None).run()
         table = al.results[['round','n_labelled','accuracy'] + [o for o in ('auc','spread','active') if o in al.results]]
         print(table.to_string(index=False, float_format='{:.4f}'.format))
@@ -163,10 +165,27 @@ def named_data(name,    # of `get_data`, or a folder
     if Path(name).is_dir(): return ImageData.from_folder(name, size, split=split)
     return get_data(name, root or None, split)
 
+# %% ../nbs/42_cli.ipynb #fd70b9f7
+def shared(methods, # names of `METHODS`
+           takes,   # name to the `train` that it is given
+           kw,      # switches
+          )->dict:  # name to those of them that it, or its trainer, knows
+    "Switches dealt out: `n_steps` goes to a method and to its trainer; what nobody takes, and a value that one refuses, is refused with the first one's sentence."
+    out,lost = {k: {} for k in methods},{}
+    for s,v in kw.items():
+        for k in methods:
+            for o in [s, f'train.{s}'][:1 + (s=='n_steps' and 'train' in inspect.signature(METHODS[k]).parameters)]:
+                try: method_of(k, takes(k), **{o: v}); out[k].setdefault(o, v)
+                except ValueError as e:
+                    if not re.search(f"keyword(=| argument )'(train[.])?{re.escape(s.removeprefix('train.'))}'", str(e)): raise # the name is known, the value is refused
+                    lost.setdefault(s, e)
+        if s in lost and not any(s in o for o in out.values()): raise ValueError(str(lost[s]))
+    return out
+
 # %% ../nbs/42_cli.ipynb #3c924851
 @command
 def asal_compare(
-    *methods:str,         # two or more of the names of METHODS
+    *methods:str,         # names of METHODS; random joins by itself
     data:str='digits',    # as for asal-run
     train:str='',         # what methods that only ask train with: supervised, finetune, asal
     seeds:int=5,          # how many
@@ -191,24 +210,9 @@ def asal_compare(
         takes = lambda k: train if train and 'train' in inspect.signature(METHODS[one_of('method', k, METHODS)]).parameters else None
         arms = {k: method_of(k, takes(k), **o) for k,o in shared(methods, takes, switches(set)).items()}
         study = compare(arms, partial(seed_data, data, root, size, device=device), range(check_count('seeds', seeds)), **queries(b, rounds),
-                        n_first=n_first, first=first, ledger=ledger or None,
-                        vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
+                        n_first=n_first, first=first, ledger=ledger or None, vary=vary.split(',') if vary else (), n_jobs=jobs or None, quiet=quiet or None)
         print(study.table().to_string())
         save_picture(study.curves, out)
-
-def shared(methods, # names of `METHODS`
-           takes,   # name to the `train` that it is given
-           kw,      # switches
-          )->dict:  # name to those of them that it, or its trainer, knows
-    "Switches dealt out: `n_steps` goes to a method and to its trainer; what nobody takes is refused with the first one's sentence."
-    out,lost = {k: {} for k in methods},{}
-    for s,v in kw.items():
-        for k in methods:
-            for o in [s, f'train.{s}'][:1 + (s=='n_steps' and 'train' in inspect.signature(METHODS[k]).parameters)]:
-                try: method_of(k, takes(k), **{o: v}); out[k].setdefault(o, v)
-                except (TypeError, ValueError) as e: lost.setdefault(s, e)
-        if s in lost and not any(s in o for o in out.values()): raise ValueError(str(lost[s]))
-    return out
 
 def seed_data(name, # of `named_data`
               root, # where torchvision's files are

@@ -6,10 +6,10 @@ Docs: https://asal-nb.github.io/asal-nb/compare.html.md"""
 
 # %% auto #0
 __all__ = ['first_key', 'counted', 'first_job', 'arm_job', 'check_seeds', 'is_over', 'jobs_of', 'results_of', 'in_waves',
-           'compare']
+           'compare', 'rerun']
 
 # %% ../nbs/31_compare.ipynb #08468094
-import contextlib, io, json, math, tempfile, warnings
+import contextlib, io, json, math, re, tempfile, warnings
 import pandas as pd
 from fastcore import imports
 from fastcore.basics import patch
@@ -19,7 +19,6 @@ from .archive import opened
 from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, is_whole, settings_diff
-from .loop import ActiveLearning
 from .method import once
 from .store import as_json
 from .study import Study, read_study
@@ -72,7 +71,7 @@ def arm_job(name, # of the arm
         al = arm.loop(seed, plan, n_threads=1, quiet=True, watch=counted)
         al.ledger.save_first_rows(first_key(al), rows)
         try: al.run()
-        except ValueError as e: raise ValueError(f"arm {name!r} with seed {seed}: {e}") from e
+        except Exception as e: raise ValueError(f"arm {name!r} with seed {seed}: {'' if isinstance(e, ValueError) else type(e).__name__+': '}{e}") from e
         return dict(name=f'{name}/{seed}', settings=al.settings, env=environment(al.data.device), lines=al.ledger.taken(al.run_id))
 
 # %% ../nbs/31_compare.ipynb #7b5fb323
@@ -108,6 +107,8 @@ def jobs_of(arms,   # names to `Arm`s
     for seed in seeds:
         at = {**plan, 'data': data(seed) if callable(data) else data}
         loops = {k: a.loop(seed, at) for k,a in arms.items()}
+        for k,o in loops.items():
+            if o.data.y_test is None and o.n_first<5: raise ValueError(f"arm {k!r}: {o.data.name} has no test labels, and of n_first={o.n_first} rows none can be held for validation; give test labels, or n_first of 5 or more")
         refuse_unequal({k: conditions(o) for k,o in loops.items()}, vary)
         own = own or {k: o.settings for k,o in loops.items()}
         left += [(k,arms[k],seed,first_key(o)) for k,o in loops.items() if not is_over(ledger, f'{k}/{seed}', o)]
@@ -193,3 +194,29 @@ def counts(self:Study)->pd.DataFrame: # a line an arm
     "Updates of a round and parameters of the task model as counted in the runs, least and most."
     t = pd.DataFrame([dict(arm=a, **{k: r.get(k, math.nan) for k in ('updates','parameters')}) for (a,_),o in self.runs.items() for r in o['results']])
     return t.groupby('arm', sort=False).agg(['min','max'])
+
+# %% ../nbs/31_compare.ipynb #40d519c9
+def rerun(ledger, # the study's `Ledger` or its path
+          name,   # of the run: arm/seed
+          arms,   # as for `compare`
+          data,   # as for `compare`
+         )->pd.DataFrame: # a line a round: same rows? same numbers? accuracy then and now
+    "One finished run of a study from scratch: does it ask for the same rows, and come to the same numbers?"
+    with contextlib.nullcontext(ledger) if isinstance(ledger, Ledger) else opened(ledger, readonly=True) as led:
+        runs = {o['name']: o for o in led.runs() if is_whole(o) and re.fullmatch(r'.+/\d+', o['name'])}
+        was = runs[one_of('name', name, runs)]
+        old = led.taken(was['id'])
+    how,(arm,_,seed),arms = was['settings'],name.rpartition('/'),with_random(as_arms(arms))
+    n,*b = how['plan']
+    plan = dict(data=data, b=b or 1, rounds=len(b), n_first=n, first=how['first'], evaluate=how['evaluate'])
+    a = arms[one_of('arm', arm, arms)]
+    if diff := settings_diff(how, json.loads(as_json('settings', a.loop(int(seed), plan).settings))):
+        raise ValueError(f"{name!r} was run with other settings: {'; '.join(diff)}")
+    new = arm_job(arm, a, int(seed), plan, first_job(a, int(seed), plan)[1])['lines']
+    (rows,ms),(rows2,ms2) = _rounds(old),_rounds(new)
+    return pd.DataFrame([dict(rows=rows[r]==rows2[r], numbers=all(repr(v)==repr(ms2[r].get(k, v)) for k,v in m.items()),
+                              then=m['accuracy'], now=ms2[r]['accuracy']) for r,m in ms.items()], index=[*ms])
+
+def _rounds(lines):
+    "Rows in the order of asking, and metrics, by round."
+    return {r: [i for k,_,i in sorted(lines['ask']) if k==r] for r,*_ in lines['round']},{r: json.loads(m) for r,_,m in lines['round']}

@@ -52,10 +52,16 @@ def threads(n:int|None): # threads for torch, BLAS and OpenMP; None leaves them 
 
 def environment(device='cpu', # where the data is
                )->dict:       # what the bits of a run depend on beside its seed
-    "Versions, processor, threads and, on a GPU, its name: with these equal, the same seed gives the same bits on a CPU."
+    "Versions, processor (its model where the system tells it), threads and, on a GPU, its name: with these equal, the same seed gives the same bits on a CPU."
     gpu = dict(gpu=torch.cuda.get_device_name(device)) if torch.device(device).type=='cuda' else {}
     return dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
-                machine=platform.machine(), threads=torch.get_num_threads(), **gpu)
+                machine=platform.machine(), processor=_processor(), threads=torch.get_num_threads(), **gpu)
+
+def _processor():
+    "Its model, as Linux tells it, or what Python knows."
+    try: said = open('/proc/cpuinfo', errors='replace').read()
+    except OSError: said = ''
+    return next((o.partition(':')[2].strip() for o in said.splitlines() if o.startswith('model name')), '') or platform.processor() or platform.machine()
 
 def check_device(device    # a torch device or its name
                 )->torch.device:

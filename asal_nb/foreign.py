@@ -68,8 +68,16 @@ def from_modal(f,     # (learner, X_pool, n_instances) -> positions, or a tuple 
     def asks(z, y, head, n_classes, b, seed):
         L = ~np.isnan(y)
         i = f(Head(head, z[L], y[L].astype(int)), z[~L], n_instances=b, **kw)
-        return np.flatnonzero(~L)[np.asarray(i[0] if isinstance(i, tuple) else i)]
+        return np.flatnonzero(~L)[_positions(i[0] if isinstance(i, tuple) and i else i, (~L).sum(), getattr(f, '__name__', f))]
     return Foreign(asks, written(getattr(f, '__name__', f), kw), train, space)
+
+def _positions(i, n, whose):
+    "What a strategy answered, as whole positions below n."
+    try: at = np.asarray(i)
+    except ValueError: at = np.asarray(None)
+    if at.dtype.kind not in 'iu' or (at<0).any() or (at>=n).any():
+        raise ValueError(f"{whose} answered {str(i)[:60]}; it must answer positions in the pool: whole numbers in 0..{n-1}")
+    return at
 
 # %% ../nbs/29a_foreign.ipynb #30eeab25
 def sk_classifier(net,       # features to logits

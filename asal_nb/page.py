@@ -35,21 +35,22 @@ def _listed(o): return ', '.join(map(str, sorted(o)))
 
 # %% ../nbs/32a_page.ipynb #1322398f
 def plan_pitfalls(runs # dicts of `seed` and `settings`, of one or several studies
-                 )->list: # (is it covered, why) for each of the first three of `PITFALLS`
+                 )->list: # (is it covered, None where a ledger cannot tell, why) for each of the first three of `PITFALLS`
     "Data, starting budget and query size, as the plans of the runs have them (Lüth et al. 2023)."
     sets,plans = {},[o['settings']['plan'] for o in runs]
     for o in runs: sets.setdefault(o['seed'], set()).add(o['settings']['data'])
     most,n = max(map(len, sets.values())),len(set().union(*sets.values()))
-    starts,sizes = {o[0] for o in plans},{tuple(o[1:]) for o in plans}
+    starts,sizes = {o[0] for o in plans},{tuple(sorted(set(o[1:]))) for o in plans if len(o)>1} or {()}
     one = 'All runs are on one data set' if n==1 else f'Each seed has one data set; the {n} fingerprints may be splits of the same'
-    grow = ' Sizes that change from round to round do not part size from time.' if any(len(set(o))>1 for o in sizes) else ''
-    return [(most>1, f'{most} data sets share a seed.' if most>1 else f'{one}: what holds here may fail on other classes or an unequal pool.'),
+    grow = ' Sizes that change from round to round do not part size from time.' if any(len(o)>1 for o in sizes) else ''
+    return [(None if most>1 else False, f'{most} fingerprints of data share a seed: data sets, or splits of one, which no ledger tells apart.' if most>1 else f'{one}: what holds here may fail on other classes or an unequal pool.'),
             (len(starts)>1, f"Runs start at {_listed(starts)} labels{'.' if len(starts)>1 else ' only: who leads may depend on it.'}"),
-            (len(sizes)>1, f'{len(sizes)} plans of queries are compared.' if len(sizes)>1 else
-                           f'One plan of queries, {_listed(set(next(iter(sizes)))) or 0} rows each: large queries favour diverse choices.{grow}')]
+            (len(sizes)>1, f"Queries of {' are compared with queries of '.join(map(_listed, sorted(sizes)))} rows.{grow}" if len(sizes)>1 else
+                           f'All queries are of {_listed(next(iter(sizes))) or 0} rows each: large queries favour diverse choices.{grow}')]
 
 # %% ../nbs/32a_page.ipynb #b4277ca4
-def training_pitfalls(runs # dicts of `arm` and `settings`, of one or several studies
+def training_pitfalls(runs, # dicts of `arm` and `settings`, of one or several studies
+                      tuned='', # how the classifiers were tuned for few labels, in words
                      )->list: # (is it covered, why) for each of the last two of `PITFALLS`
     "Configuration and training, as the arms of the runs have them (Lüth et al. 2023)."
     kinds,chance = {},set()
@@ -58,21 +59,24 @@ def training_pitfalls(runs # dicts of `arm` and `settings`, of one or several st
         kinds.setdefault(_kind(how), set()).add(json.dumps(_trains(how), sort_keys=True))
         if isinstance(how, dict) and how.get('method')=='Random': chance.add(_kind(how))
     many,plain = {k: len(v) for k,v in kinds.items() if len(v)>1},kinds.keys() & {'Supervised'}
-    other = {k for k in kinds if k=='ASAL' or k.endswith('warm-up')}
+    other = {k for k in kinds if k in ('ASAL','ARAL') or k.endswith('warm-up')}
+    known = other | {'Supervised','LossTrainer'}
     both,lone = bool(plain and other),sorted((set(plain) | other) - chance)
-    why = (f"Supervised training stands beside {_listed(other)}" if both else f"The trainings are {_listed(kinds)}; none that also learns from unlabelled rows is set beside "
-           f"supervised training" if not other else f"{_listed(other)} is there, supervised training is not")
-    return [(bool(many), '; '.join(f'{k} runs in {n} configurations' for k,n in many.items()) + '.' if many else
-             'Each training has one configuration, and no ledger says whether it was tuned on other rows (data.tuning) for so few labels.'),
+    why = (f"Supervised training stands beside {_listed(other)}" if both else f"The trainings are {_listed(kinds)}; " +
+           (f"no ledger says whether {_listed(kinds.keys()-known)} learns from unlabelled rows" if kinds.keys()-known else
+            "none that also learns from unlabelled rows is set beside supervised training") if not other else f"{_listed(other)} is there, supervised training is not")
+    have = '; '.join(f'{k} runs in {n} configurations' for k,n in many.items()) or 'Each training has one configuration'
+    return [(bool(tuned), tuned or f'{have}, and no ledger says whether one was tuned on other rows (data.tuning) for so few labels.'),
             (both and not lone, f"{why}{f', but {_listed(lone)} lacks its random arm' if both and lone else ', each with its random arm' if both else ''}.")]
 
 @patch
 def pitfalls(self:Study,
-             *others # further studies that share the card
+             *others,  # further studies that share the card
+             tuned='', # how the classifiers were tuned for few labels, in words; a ledger does not say
             )->pd.DataFrame: # a line a pitfall: covered, why
     "Which of five published pitfalls this study covers, and why not the others (Lüth et al. 2023)."
     runs = [r for o in (self,*others) for r in o.runs.values()]
-    return pd.DataFrame(plan_pitfalls(runs) + training_pitfalls(runs), PITFALLS, ['covered','why'])
+    return pd.DataFrame(plan_pitfalls(runs) + training_pitfalls(runs, tuned), PITFALLS, ['covered','why'])
 
 # %% ../nbs/32a_page.ipynb #66c50f66
 def picture(of,  # axes or a figure; closed afterwards
@@ -157,7 +161,7 @@ def report(self:Study,
            level=.95,      # of all intervals
           )->Path:         # the path
     "The study as one page of HTML that needs nothing but itself: table, pictures, pitfall card, settings."
-    card = self.pitfalls().assign(covered=lambda t: t.covered.map({True: 'yes', False: 'no'}))
+    card = self.pitfalls().assign(covered=lambda t: t.covered.map({True: 'yes', False: 'no', None: 'cannot be told'}))
     own = own_settings({a: self.settings(a) for a in self.arms})
     parts = [*_numbers(self, reference, on, level), *_choices(self, data), *(_inside(learn) if learn is not None else ()),
              ('Pitfalls','Five ways in which comparisons mislead (Lüth et al., NeurIPS 2023), and whether this study looks at them.', html_table(card, 'pitfalls')),

@@ -15,7 +15,7 @@ from .adversarial import entropy
 from .asking import seen_by_dsc
 from .core import check_count, one_of
 from .statistics import differences, show_verdicts, verdicts
-from .study import Study
+from .study import Study, _label, _shares
 from .targets import codes
 from .training import ASALLearner
 from .warmup import show_codes
@@ -35,7 +35,7 @@ def show_differences(self:Study,
 
 def _show(d, pairs, ax, on, level):
     "The lines of `d` as intervals, each pair's name beside it and its seeds as ticks."
-    ax = show_verdicts([k for k,_ in pairs], d.to_dict('list'), ax)
+    ax = show_verdicts([_label(k) for k,_ in pairs], d.to_dict('list'), ax)
     for y,(_,o) in enumerate(pairs): ax.plot(o, [y]*len(o), '|', color='k', alpha=.6)
     ax.set_ylim(len(d)-.5, -.5); ax.locator_params(axis='x', nbins=6)
     ax.set_xlabel(f"difference in {'mean accuracy over the labels' if on=='area' else f'accuracy at {on} labels'}, {level:.0%} intervals")
@@ -50,6 +50,7 @@ def less(self:Study,
          level=.95, # 1 minus the chance of any false verdict among these
         )->pd.DataFrame: # mean, lo, hi, p, verdict; a line for each of the others
     "Paired differences of one arm from each of a few others, corrected for their number (Holm)."
+    if not isinstance(others, (list,tuple,dict)) or not others: raise ValueError(f"others={others!r} must list names of arms, at least one")
     v = {o: self.values(on)[self.arms.index(one_of('arm', o, self.arms))] for o in (arm,*others)}
     return pd.DataFrame(verdicts(np.stack([differences(v[arm], v[o]) for o in others]), level), index=[f'{arm} - {o}' for o in others])
 
@@ -136,11 +137,7 @@ def show_overlaps(self:Study,
                   until=None, # the last round that counts; None: all
                  ):           # the axes
     "`overlaps` as a picture."
-    o,k = self.overlaps(until).to_numpy(),len(self.arms)
-    ax = ax or plt.subplots(figsize=(2+.8*k, 1+.5*k))[1]
-    ax.imshow(o, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    for i,j in np.ndindex(o.shape): ax.text(j, i, f'{o[i,j]:.2f}', ha='center', va='center', color='w' if o[i,j]>.5 else 'k')
-    ax.set_xticks(range(k), self.arms, rotation=30, ha='right'); ax.set_yticks(range(k), self.arms)
+    ax = _shares(self.overlaps(until), ax)
     ax.set(xlabel='arm', ylabel='arm', title='Jaccard overlap of the rows asked')
     return ax
 

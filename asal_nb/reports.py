@@ -12,6 +12,7 @@ from fastcore.foundation import Path
 from functools import partial
 from .cli import command, seed_data, sentences
 import asal_nb.page
+from .store import check_writable
 from .study import read_study
 
 # %% ../nbs/42a_reports.ipynb #d117fb15
@@ -23,7 +24,7 @@ def ledger_at(path # a ledger, or a folder with one in it
     if p.is_file(): return p
     found = [o for o in sorted(p.iterdir()) if o.is_file() and o.open('rb').read(15)==b'SQLite format 3']
     found += [o for o in sorted(p.glob('*.xz')) if o.with_suffix('.db') not in found]
-    if len(found)!=1: raise ValueError(f"{path} holds {f'the ledgers ' + ', '.join(o.name for o in found) + '; name one' if found else 'no ledger'}")
+    if len(found)!=1: raise ValueError(f"{path} holds {'the ledgers ' + ', '.join(o.name for o in found) + '; name one' if found else 'no ledger'}")
     return found[0]
 
 # %% ../nbs/42a_reports.ipynb #2248af46
@@ -35,11 +36,15 @@ def asal_report(
     data:str='',          # adds contact sheets: as for asal-compare
     root:str='',          # where torchvision's files are
     size:int=64,          # folder: side in pixels
+    arms:str='',          # which to show, separated by commas; default: all
     reference:str='',     # the arm that others are set against; default: random under each arm's own training
 ):
     "Write a study as one page of HTML: table, curves, differences, what was asked, pitfalls."
     with sentences():
         path = ledger_at(study)
-        to = read_study(path, seeds='finished').report(out or path.with_suffix('.html'), partial(seed_data, data, root, size) if data else None,
+        out = Path(out or path.with_suffix('.html'))
+        check_writable(out)
+        names = [o.strip() for o in arms.split(',')] if arms else None
+        to = read_study(path, names, 'finished').report(out, partial(seed_data, data, root, size) if data else None,
                                    title=title or path.stem, reference=reference or None)
         print(f'report: {to}')

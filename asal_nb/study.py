@@ -8,7 +8,7 @@ Docs: https://asal-nb.github.io/asal-nb/study.html.md"""
 __all__ = ['Study', 'said', 'read_study']
 
 # %% ../nbs/30b_study.ipynb #3b3657fc
-import math
+import math, numbers
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.basics import patch
 from . import statistics as st
@@ -27,6 +27,20 @@ def _check_first(runs):
         if rows!=o['first']: raise ValueError(f"arms {arm!r} and {o['arm']!r} differ in first rows under seed {o['seed']}, though both take {s['first']!r}: "
                                               "they were not run together; give the study a ledger of its own")
 
+def _no_gaps(arms, seeds, have):
+    "Refuses an arm that lacks a seed."
+    if lost := [f'{a!r} with seed {s}' for a in arms for s in seeds if (a,s) not in have]:
+        raise ValueError(f"a paired comparison needs every arm under every seed; missing: {', '.join(lost)}")
+
+def _check_numbers(runs):
+    "Refuses a round without a number of labels or without an accuracy."
+    for o in runs:
+        if not o['results']: raise ValueError(f"arm {o['arm']!r} with seed {o['seed']} has no rounds")
+        for i,r in enumerate(o['results']):
+            for k in ('n_labelled','accuracy'):
+                if not isinstance(v := r.get(k), numbers.Real) or not math.isfinite(v):
+                    raise ValueError(f"arm {o['arm']!r} with seed {o['seed']}: {k}={v!r} in round {i} is no number; a study needs it in every round, so it needs test labels")
+
 def _on_grid(results):
     "Budgets that all runs span, and accuracies there: (R,), (A,S,R)."
     ns = [[o['n_labelled'] for o in r] for a in results for r in a]
@@ -43,9 +57,7 @@ class Study:
         self.runs = {(o['arm'],o['seed']): o for o in runs}
         self.arms,self.seeds = list(dict.fromkeys(o['arm'] for o in runs)),sorted({o['seed'] for o in runs})
         if not runs: raise ValueError("a study needs at least one finished run")
-        if lost := [f'{a!r} with seed {s}' for a in self.arms for s in self.seeds if (a,s) not in self.runs]:
-            raise ValueError(f"a paired comparison needs every arm under every seed; missing: {', '.join(lost)}")
-        _check_first(self.runs.values())
+        _no_gaps(self.arms, self.seeds, self.runs); _check_numbers(runs); _check_first(runs)
         self.n,self.acc = _on_grid([[self.runs[a,s]['results'] for s in self.seeds] for a in self.arms])
     def __repr__(self): return f"Study: {', '.join(self.arms)}; seeds {', '.join(map(str, self.seeds))}; {self.n[0]:g} to {self.n[-1]:g} labels"
     def settings(self, arm): return self.runs[arm,self.seeds[0]]['settings'] # of its first run
@@ -124,19 +136,22 @@ def table(self:Study,
     return t.join(pd.DataFrame.from_dict(diff, 'index', columns=['against',f'difference on {on}','verdict'])).fillna('')
 
 # %% ../nbs/30b_study.ipynb #eaa3f806
+def _label(arm): return (' ' if arm.startswith('_') else '') + arm.replace('$', r'\$') # as matplotlib shows it
+
 @patch
 def curves(self:Study,
            ax=None,   # axes
            level=.95, # of the bands
           ):          # the axes
-    "Mean learning curves with intervals; random arms are dashed."
+    "Mean learning curves with intervals; random arms are dashed; every tenth arm has another marker."
     ax,m = ax or plt.subplots(figsize=(6,3.6))[1],self.means(level)
     for i,a in enumerate(self.arms):
         o = m[(m.arm==a) & (m['at']!='area')]
         x = o['at'].astype(float)
-        ax.plot(x, o['mean'], f"{'--' if self.is_random(a) else '-'}o", ms=3, color=f'C{i%10}', label=a)
+        ax.plot(x, o['mean'], f"{'--' if self.is_random(a) else '-'}{'os^Dv'[i//10%5]}", ms=3 if len(self.arms)<11 else 4.5, color=f'C{i%10}', label=_label(a))
         ax.fill_between(x, o['lo'], o['hi'], color=f'C{i%10}', alpha=.15, lw=0)
-    ax.set(xlabel='labelled rows', ylabel=f'test accuracy, mean of {len(self.seeds)} seeds'); ax.legend(fontsize='small')
+    ax.set(xlabel='labelled rows', ylabel=f'test accuracy, mean of {len(self.seeds)} seeds')
+    ax.legend(fontsize='small', **(dict(loc='upper left', bbox_to_anchor=(1.01,1), ncols=1+len(self.arms)//22) if len(self.arms)>8 else {}))
     return ax
 
 # %% ../nbs/30b_study.ipynb #0ff0db91
@@ -152,14 +167,17 @@ def penalty_matrix(self:Study,
                    level=.95, # of each interval
                   ):          # the axes
     "The penalty matrix as a picture, the mean of each column below it."
-    P,k = self.penalties(level),len(self.arms)
-    ax = ax or plt.subplots(figsize=(2+.8*k, 1.2+.5*k))[1]
-    full = np.vstack([P, P.mean()])
-    ax.imshow(full, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    for i,j in np.ndindex(full.shape): ax.text(j, i, f'{full[i,j]:.2f}', ha='center', va='center', color='w' if full[i,j]>.5 else 'k')
-    ax.axhline(k-.5, color='k', lw=1)
-    ax.set(xticks=range(k), yticks=range(k+1), yticklabels=[*self.arms, 'mean'], xlabel='is beaten', ylabel='beats')
-    ax.set_xticks(range(k), self.arms, rotation=30, ha='right')
+    P = self.penalties(level)
+    ax = _shares(pd.concat([P, P.mean().to_frame('mean').T]), ax)
+    ax.axhline(len(P)-.5, color='k', lw=1); ax.set(xlabel='is beaten', ylabel='beats')
+    return ax
+
+def _shares(t, ax):
+    "A table of shares as a picture, its numbers written in."
+    ax,(h,w) = ax or plt.subplots(figsize=(2+.8*t.shape[1], 1+.5*len(t)))[1],t.shape
+    ax.imshow(t, cmap='Blues', vmin=0, vmax=1, aspect='auto')
+    for i,j in np.ndindex(h, w): ax.text(j, i, f'{t.iat[i,j]:.2f}', ha='center', va='center', color='w' if t.iat[i,j]>.5 else 'k')
+    ax.set_xticks(range(w), map(_label, t), rotation=30, ha='right'); ax.set_yticks(range(h), map(_label, t.index))
     return ax
 
 # %% ../nbs/30b_study.ipynb #5f84372b
@@ -185,17 +203,31 @@ def read_study(ledger,     # a `Ledger` or its path
                seeds=None, # which; None: all; 'finished': those under which every arm is over
               )->Study:
     "The study whose runs a ledger holds under the names arm/seed."
+    arms,seeds = _listed('arms', arms),seeds if seeds=='finished' else _listed('seeds', seeds)
     if not isinstance(ledger, Ledger):
         with opened(ledger, readonly=True) as led: return read_study(led, arms, seeds)
-    runs = [dict(arm=a, seed=int(s), settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))],
-                 asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None], results=ledger.results(o['id']))
-            for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')]
-            if a and s.lstrip('-').isdigit() and is_whole(o)
-            and (arms is None or a in arms) and (seeds in (None,'finished') or int(s) in seeds)]
-    if seeds=='finished':
-        by = {a: {o['seed'] for o in runs if o['arm']==a} for a in arms or dict.fromkeys(o['arm'] for o in runs)}
-        shared = set.intersection(*by.values()) if by else set()
-        if not shared: raise ValueError(f"{ledger!r} has no finished run of a study" + (' under a seed that all arms share' if by else '; asal-compare makes ledgers that have'))
-        runs = [o for o in runs if o['seed'] in shared]
-    order = list(arms or ())
-    return Study(sorted(runs, key=lambda o: order.index(o['arm'])) if order else runs)
+    runs = {(a,int(s)): o for o in ledger.runs() for a,_,s in [o['name'].rpartition('/')] if a and s.lstrip('-').isdigit()}
+    over = {k: o for k,o in runs.items() if is_whole(o)}
+    if not over: raise ValueError(f"{ledger!r} has no finished run of a study; asal-compare makes ledgers that have")
+    arms = [one_of('arms', a, dict.fromkeys(o for o,_ in runs)) for a in arms or dict.fromkeys(o for o,_ in over)]
+    by = {a: {s for o,s in over if o==a} for a in arms}
+    seeds = _finished(by, ledger) if seeds=='finished' else [one_of('seeds', s, sorted(set().union(*by.values()))) for s in seeds or sorted(set().union(*by.values()))]
+    _no_gaps(arms, seeds, over)
+    return Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
+                       asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])
+                  for a in arms for s in seeds for o in [over[a,s]]])
+
+def _listed(what, o):
+    "`o` as a list; None for all."
+    if o is not None and (not isinstance(o, (list,tuple,range,set,dict)) or not len(o)): raise ValueError(
+        f"{what}={o!r} must list {'names of arms' if what=='arms' else 'whole numbers'}, or be None for all" + (", or 'finished'" if what=='seeds' else ''))
+    return o if o is None else list(dict.fromkeys(o))
+
+def _finished(by, ledger):
+    "Seeds under which all arms are over, at least two of them unless no arm lacks any."
+    every = set().union(*by.values())
+    lacks = {a: sorted(every-s) for a,s in by.items() if every-s}
+    if len(seeds := sorted(set.intersection(*by.values())))<2 and lacks: raise ValueError(
+        f"{ledger!r} has {len(seeds)} seeds under which all arms are finished; " + '; '.join(f"{a!r} lacks {', '.join(map(str, s))}" for a,s in lacks.items())
+        + ": finish them, or leave an arm out by naming the others in arms (asal-report --arms)")
+    return seeds
