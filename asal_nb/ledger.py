@@ -181,7 +181,7 @@ def save_weights(self:Ledger, run:int, # number of the run
                  tensors:dict,         # name -> tensor
                 )->str:                # hash of their content
     "Keep tensors beside the ledger (not when it is in memory), and their hash in it."
-    if run not in [o['id'] for o in self.runs()]: raise ValueError(f"run {run} does not exist")
+    if not self.db.execute('SELECT 1 FROM run WHERE id=?', (run,)).fetchone(): raise ValueError(f"run {run} does not exist")
     h = save_tensors(self.weights_folder, tensors)
     with self.writing() as db:
         was = db.execute('SELECT hash FROM weights WHERE run=? AND purpose=?', (run,purpose)).fetchone()
