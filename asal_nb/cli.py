@@ -20,7 +20,7 @@ from fastcore.script import anno_parser, store_true
 from .aral import ARAL
 from .archive import opened
 from .compare import compare
-from .core import check_count, one_of
+from .core import UnknownKeyword, check_count, one_of
 from .dgaal import DGAAL
 from .discriminative import DiscriminativeAL
 from .geometry import CoreSet, KMeans, ProbCover, TypiClust
@@ -176,10 +176,8 @@ def shared(methods, # names of `METHODS`
         for k in methods:
             for o in [s, f'train.{s}'][:1 + (s=='n_steps' and 'train' in inspect.signature(METHODS[k]).parameters)]:
                 try: method_of(k, takes(k), **{o: v}); out[k].setdefault(o, v)
-                except ValueError as e:
-                    if not re.search(f"keyword(=| argument )'(train[.])?{re.escape(s.removeprefix('train.'))}'", str(e)): raise # the name is known, the value is refused
-                    lost.setdefault(s, e)
-        if s in lost and not any(s in o for o in out.values()): raise ValueError(str(lost[s]))
+                except UnknownKeyword as e: lost.setdefault(s, e)
+        if s in lost and not any(s in o for o in out.values()): raise lost[s]
     return out
 
 # %% ../nbs/42_cli.ipynb #3c924851
