@@ -52,6 +52,7 @@ from .foreign import *
 from .statistics import *
 from .arms import *
 from .study import *
+from .records import *
 from .compare import *
 from .report import *
 from .page import *

@@ -51,16 +51,22 @@ def pack(self:Ledger, path): # where to
                  columns={t: [*zip(*v)] for t,v in self.taken(o['id']).items()}) for o in whole]
     write_whole(Path(path), lzma.compress('\n'.join(as_json('run', o) for o in [keys,*runs]).encode()))
 
-@patch
-def unpack(self:Ledger, path): # from `pack`
-    "Add the runs and first rows of a packed file that are not here yet."
+def _packed(path):
+    "First rows by key, and the arguments of `add_run` for each run."
     try:
         keys,*runs = [json.loads(o) for o in lzma.decompress(Path(path).read_bytes()).splitlines()]
-        keys,runs = [*keys.items()],[(o['name'], o['settings'], o['env'], {t: [*zip(*v)] for t,v in o['columns'].items()}) for o in runs]
+        return dict(keys.items()),[(o['name'], dict(o['settings']), dict(o['env']), {t: [*zip(*o['columns'][t])] for t in _COLUMNS}) for o in runs]
     except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"{path} cannot be read as a packed ledger ({type(e).__name__}: {e})") from None
-    have = {o['name'] for o in self.runs()}
-    for k,rows in keys:
+
+@patch
+def unpack(self:Ledger, path): # from `pack`
+    "Add the runs and first rows of a packed file that are not here yet; refuse a file that has others under the same names."
+    (keys,runs),have = _packed(path),{o['name']: o for o in self.runs()}
+    def same(name, how, env, lines): return name not in have or (have[name]['settings'],self.taken(have[name]['id']))==(how,lines)
+    other = [o[0] for o in runs if not same(*o)] + [k for k,rows in keys.items() if (i := self.first_rows(k)) is not None and i.tolist()!=rows]
+    if other: raise ValueError(f"{other[0]!r} is one thing in {path} and another in {self!r}: keep one of the two files, or rename one")
+    for k,rows in keys.items():
         if self.first_rows(k) is None: self.save_first_rows(k, rows)
     for o in runs:
         if o[0] not in have: self.add_run(*o)
@@ -70,6 +76,7 @@ class Packed(Ledger):
     "The ledger NAME.db, made from the packed file NAME.xz where it lacks something, and packed again as runs are added."
     def __init__(self, path): # NAME.xz
         self.packed,self.at = Path(path),time.monotonic()
+        if self.packed.exists(): _packed(path) # refused before a file is made
         super().__init__(self.packed.with_suffix('.db'))
         if self.packed.exists(): self.unpack(self.packed)
     def add_run(self, *args, **kw):

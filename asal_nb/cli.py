@@ -47,13 +47,15 @@ def switches(s:str # 'ask=min,lam4=0.2'
     "Switches from one word; brackets may hold commas."
     out,depth,part = {},0,''
     for c in (s or '')+',':
-        depth += (c in '[(') - (c in '])')
+        if (depth := depth + (c in '[(') - (c in '])')) < 0: break
         if c!=',' or depth: part += c; continue
         if not part.strip(): continue
         k,eq,v = part.partition('='); part = ''
         if not eq: raise ValueError(f"--set {k.strip()!r} has no value; write name=value, such as ask=min")
         if k.strip() in ('train','name'): raise ValueError(f"--set {k.strip()} is no switch; {'write --train ' + v.strip() if k.strip()=='train' else 'methods are named without --set'}")
+        if k.strip() in out: raise ValueError(f"--set names {k.strip()} twice")
         out[k.strip()] = value_of(v.strip())
+    if depth: raise ValueError(f"--set {s!r} has a bracket without its partner")
     return out
 
 # %% ../nbs/42_cli.ipynb #3c325f0b

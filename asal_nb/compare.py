@@ -20,8 +20,9 @@ from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, is_whole, settings_diff
 from .method import once
+from .records import read_study
 from .store import as_json
-from .study import Study, read_study
+from .study import Study
 
 # %% ../nbs/31_compare.ipynb #804fc592
 def first_key(al # an `ActiveLearning`
@@ -177,6 +178,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
     plan = dict(data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
     led = ledger if isinstance(ledger, Ledger) else opened(ledger)
     try:
+        with led.writing(): pass # one that cannot be written is refused before any work
         left,own,device = jobs_of(arms, seeds, plan, led, vary)
         if is_watched() if quiet is None else not quiet: print(f'Settings that differ:\n{own_settings(own).to_string()}')
         n = len(left) + len({key for *_,key in left if led.first_rows(key) is None})
@@ -203,7 +205,7 @@ def rerun(ledger, # the study's `Ledger` or its path
          )->pd.DataFrame: # a line a round: same rows? same numbers? accuracy then and now
     "One finished run of a study from scratch: does it ask for the same rows, and come to the same numbers?"
     with contextlib.nullcontext(ledger) if isinstance(ledger, Ledger) else opened(ledger, readonly=True) as led:
-        runs = {o['name']: o for o in led.runs() if is_whole(o) and re.fullmatch(r'.+/\d+', o['name'])}
+        runs = {o['name']: o for o in led.runs() if is_whole(o) and re.fullmatch(r'(?s).+/\d+', o['name'])}
         was = runs[one_of('name', name, runs)]
         old = led.taken(was['id'])
     how,(arm,_,seed),arms = was['settings'],name.rpartition('/'),with_random(as_arms(arms))
@@ -218,5 +220,7 @@ def rerun(ledger, # the study's `Ledger` or its path
                               then=m['accuracy'], now=ms2[r]['accuracy']) for r,m in ms.items()], index=[*ms])
 
 def _rounds(lines):
-    "Rows in the order of asking, and metrics, by round."
-    return {r: [i for k,_,i in sorted(lines['ask']) if k==r] for r,*_ in lines['round']},{r: json.loads(m) for r,_,m in lines['round']}
+    "Rows in the order of asking; and metrics, with the number of labels and the labels themselves; by round."
+    rows = {r: [i for k,_,i in sorted(lines['ask']) if k==r] for r,*_ in lines['round']}
+    y = {i: o for i,o,_,current,_ in lines['answer'] if current}
+    return rows,{r: json.loads(m) | dict(n_labelled=n, y=[y.get(i) for i in rows[r]]) for r,n,m in lines['round']}

@@ -8,15 +8,15 @@ Docs: https://asal-nb.github.io/asal-nb/page.html.md"""
 __all__ = ['PITFALLS', 'plan_pitfalls', 'training_pitfalls', 'picture', 'html_table', 'page']
 
 # %% ../nbs/32a_page.ipynb #0f4deb3f
-import base64, io, json
+import base64, io
 import matplotlib.pyplot as plt, pandas as pd
 from fastcore.basics import patch
 from html import escape
 from matplotlib.figure import Figure
 from pathlib import Path
-from .arms import _innermost, own_settings
-from .report import show_asked_map, show_entropy
-from .store import write_whole
+from .arms import _innermost, own_settings, training
+from .report import _images_of, show_asked_map, show_entropy
+from .store import check_writable, write_whole
 from .study import Study
 
 # %% ../nbs/32a_page.ipynb #26b1ead1
@@ -25,7 +25,7 @@ PITFALLS = ('data distribution','starting budget','query size','classifier confi
 def _trains(how):
     "The settings of what trains: those of the innermost `train`."
     how = _innermost(how)
-    return how if isinstance(how, dict) else dict(method=str(how))
+    return how if isinstance(how, dict) and 'method' in how else dict(method=str(how))
 
 def _kind(how): # name of a training, without its numbers
     t = _trains(how)
@@ -56,18 +56,18 @@ def training_pitfalls(runs, # dicts of `arm` and `settings`, of one or several s
     kinds,chance = {},set()
     for o in runs:
         how = o['settings']['method']
-        kinds.setdefault(_kind(how), set()).add(json.dumps(_trains(how), sort_keys=True))
-        if isinstance(how, dict) and how.get('method')=='Random': chance.add(_kind(how))
+        kinds.setdefault(_kind(how), set()).add(training(how))
+        if isinstance(how, dict) and how.get('method')=='Random': chance.add(training(how))
     many,plain = {k: len(v) for k,v in kinds.items() if len(v)>1},kinds.keys() & {'Supervised'}
     other = {k for k in kinds if k in ('ASAL','ARAL') or k.endswith('warm-up')}
     known = other | {'Supervised','LossTrainer'}
-    both,lone = bool(plain and other),sorted((set(plain) | other) - chance)
+    both,lone = bool(plain and other),sorted(k for k in plain | other if kinds[k]-chance)
     why = (f"Supervised training stands beside {_listed(other)}" if both else f"The trainings are {_listed(kinds)}; " +
            (f"no ledger says whether {_listed(kinds.keys()-known)} learns from unlabelled rows" if kinds.keys()-known else
             "none that also learns from unlabelled rows is set beside supervised training") if not other else f"{_listed(other)} is there, supervised training is not")
     have = '; '.join(f'{k} runs in {n} configurations' for k,n in many.items()) or 'Each training has one configuration'
     return [(bool(tuned), tuned or f'{have}, and no ledger says whether one was tuned on other rows (data.tuning) for so few labels.'),
-            (both and not lone, f"{why}{f', but {_listed(lone)} lacks its random arm' if both and lone else ', each with its random arm' if both else ''}.")]
+            (both and not lone, f"{why}{f', but {_listed(lone)} lacks a random arm' if both and lone else ', each with its random arm' if both else ''}.")]
 
 @patch
 def pitfalls(self:Study,
@@ -150,6 +150,12 @@ def _inside(learn):
     yield 'Codes','The rows that would be asked next, on the map of codes.',picture(show_asked_map(learn, rows), 'Latent codes in two dimensions, with labelled and asked rows.')
 
 # %% ../nbs/32a_page.ipynb #674a7dd1
+def _page_at(path):
+    "A path to a page; refused before anything is drawn."
+    if not isinstance(path, (str,Path)) or Path(path).suffix.lower() not in ('.html','.htm'): raise ValueError(f"path={path!r} must name a page, and so end in .html")
+    if Path(path).parent.exists(): check_writable(path)
+    return Path(path)
+
 @patch
 def report(self:Study,
            path,           # of the HTML page
@@ -161,10 +167,13 @@ def report(self:Study,
            level=.95,      # of all intervals
           )->Path:         # the path
     "The study as one page of HTML that needs nothing but itself: table, pictures, pitfall card, settings."
+    path = _page_at(path)
+    if len(self.seeds)<2: raise ValueError(f"{self!r} has one seed; a report compares over two or more")
+    if data is not None: self.asked(self.arms[0], self.seeds[0]); _images_of(self, data, self.arms[0], self.seeds[0])
     card = self.pitfalls().assign(covered=lambda t: t.covered.map({True: 'yes', False: 'no', None: 'cannot be told'}))
     own = own_settings({a: self.settings(a) for a in self.arms})
     parts = [*_numbers(self, reference, on, level), *_choices(self, data), *(_inside(learn) if learn is not None else ()),
              ('Pitfalls','Five ways in which comparisons mislead (Lüth et al., NeurIPS 2023), and whether this study looks at them.', html_table(card, 'pitfalls')),
              ('Settings that differ',f"{self!r}. All else is equal between the arms.", html_table(own, 'settings'))]
-    write_whole(Path(path), page(title, parts).encode())
-    return Path(path)
+    write_whole(path, page(title, parts).encode())
+    return path

@@ -51,6 +51,7 @@ def less(self:Study,
         )->pd.DataFrame: # mean, lo, hi, p, verdict; a line for each of the others
     "Paired differences of one arm from each of a few others, corrected for their number (Holm)."
     if not isinstance(others, (list,tuple,dict)) or not others: raise ValueError(f"others={others!r} must list names of arms, at least one")
+    if len(set(others))<len(others): raise ValueError(f"others={others!r} names an arm twice")
     v = {o: self.values(on)[self.arms.index(one_of('arm', o, self.arms))] for o in (arm,*others)}
     return pd.DataFrame(verdicts(np.stack([differences(v[arm], v[o]) for o in others]), level), index=[f'{arm} - {o}' for o in others])
 
@@ -85,7 +86,14 @@ def data_of(self:Study,
            ):     # the `ImageData`
     "The data of a run; other data than it was run on are refused."
     d,was = data(seed) if callable(data) else data,self.runs[arm,seed]['settings']['data']
+    if not hasattr(d, 'fingerprint'): raise ValueError(f"data={data!r} must be an ImageData, or a function of the seed to one")
     if d.fingerprint()!=was: raise ValueError(f"{d!r} with fingerprint {d.fingerprint()} is not what {arm!r} with seed {seed} was run on, {was}")
+    return d
+
+def _images_of(study, data, arm, seed):
+    "The data of a run, if they are images."
+    d = study.data_of(data, arm, seed)
+    if len(d.x_shape)!=3: raise ValueError(f"{d!r} has rows of shape {d.x_shape}; only images make a contact sheet")
     return d
 
 # %% ../nbs/32_report.ipynb #53b38e6d
@@ -99,13 +107,12 @@ def show_chosen(self:Study,
     "What an arm asked for, a line a round, under the true classes."
     seed = self.seeds[0] if seed is None else seed
     rounds = [o[:check_count('n', n)] for o in self.asked(arm, seed)]
-    d,k = self.data_of(data, arm, seed),max(map(len, rounds))
-    if len(d.x_shape)!=3: raise ValueError(f"{d!r} has rows of shape {d.x_shape}; only images make a contact sheet")
+    d,k = _images_of(self, data, arm, seed),max(map(len, rounds))
     fig,axs = plt.subplots(len(rounds), k, figsize=(.3+.62*k, .85*len(rounds)), squeeze=False, layout='constrained')
     for ax in axs.flat: ax.set(xticks=[], yticks=[]); ax.spines[:].set_visible(False)
     for r,rows in enumerate(rounds):
         axs[r,0].set_ylabel(f'round {r}', fontsize=8)
-        said = ['']*len(rows) if d.oracle.is_empty else [d.classes[o] for o in d.oracle(torch.tensor(rows)).tolist()]
+        said = ['']*len(rows) if d.oracle.is_empty else [_label(d.classes[o]) for o in d.oracle(torch.tensor(rows)).tolist()]
         for ax,x,t in zip(axs[r], d.images(torch.tensor(rows, device=d.device)).cpu(), said):
             ax.imshow(x.permute(1,2,0).numpy() if len(x)==3 else x.mean(0).numpy(), cmap='gray', vmin=0, vmax=1)
             ax.set_title(t, fontsize=7, pad=2)
@@ -116,7 +123,7 @@ def jaccard(a, # dataset rows
             b, # dataset rows
            )->float: # in 0..1
     "Rows in both choices, over rows in either."
-    a,b = set(a),set(b)
+    a,b = [{int(i) for i in o} for o in (a,b)]
     if not a|b: raise ValueError('two empty choices have no overlap')
     return len(a & b)/len(a | b)
 
@@ -125,7 +132,7 @@ def overlaps(self:Study,
              until=None, # the last round that counts; None: all
             )->pd.DataFrame: # arms by arms
     "Jaccard overlap of what arms asked for after the first rows, mean over seeds."
-    end = None if until is None else check_count('until', until) + 1
+    end = None if until is None else check_count('until', until, hi=max(len(o) for o in self.runs.values() for o in [o['results']])-1, of='the rounds') + 1
     got = [[sum(self.asked(a, s)[1:end], []) for s in self.seeds] for a in self.arms]
     if not all(o for a in got for o in a): raise ValueError('a run that asked for nothing but its first rows has no choice to compare')
     return pd.DataFrame([[np.mean([jaccard(*o) for o in zip(a, b)]) for b in got] for a in got], self.arms, self.arms)

@@ -37,7 +37,7 @@ class Store:
                  *, readonly=False): # open an existing file for reading
         if not isinstance(path, (str,Path,type(None))): raise ValueError(f"ledger={path!r} must be a path, or None for one in memory")
         self.path,self.sql,self.pid,self.lock = None if path is None or str(path)==':memory:' else Path(path),sql,os.getpid(),threading.RLock()
-        self.db = None
+        self.db,self.readonly = None,readonly
         try: self.db = self.connect(readonly); self.prepare(readonly)
         except (OSError, sqlite3.Error) as e:
             if self.db: self.db.close()
@@ -63,6 +63,7 @@ def prepare(self:Store, readonly:bool): # no writing
     "Make the tables if the file is new; refuse a file that is something else."
     app,version = [self.db.execute(f'PRAGMA {o}').fetchone()[0] for o in ('application_id','user_version')]
     is_new = not self.db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]
+    if is_new and readonly: raise sqlite3.DatabaseError('it is empty')
     if not is_new and app!=APP: raise sqlite3.DatabaseError('it is an SQLite file of something else')
     if version>VERSION: raise sqlite3.DatabaseError('it was written by a newer version of this package')
     self.db.execute('PRAGMA foreign_keys=ON')
@@ -84,6 +85,7 @@ def journal(self:Store):
 @contextlib.contextmanager
 def writing(self:Store):
     "One transaction: all of the block or nothing of it."
+    if self.readonly: raise ValueError(f"{self!r} was opened for reading only")
     if os.getpid()!=self.pid: raise ValueError("only the process that opened the ledger may write to it")
     with self.lock:
         self.db.execute('BEGIN IMMEDIATE')

@@ -25,7 +25,7 @@ from asal_nb.images import ImageData
 from asal_nb.ledger import Ledger
 from asal_nb.loop import ActiveLearning
 from asal_nb.method import Method, run_steps
-from asal_nb.study import read_study
+from asal_nb.records import read_study
 from asal_nb.trainers import ASAL, Random, Supervised, Trained
 from asal_nb.uncertainty import Margin
 

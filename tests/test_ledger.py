@@ -203,7 +203,7 @@ def test_files(tmp_path):
     was = path.read_bytes()
     with Ledger(path, readonly=True) as led:
         assert len(led.results(1)) == 2
-        with pytest.raises(sqlite3.OperationalError, match='readonly'): led.open_run('x', {}, {})
+        with pytest.raises(ValueError, match='Ledger .* was opened for reading only'): led.open_run('x', {}, {})
     assert path.read_bytes() == was
 
 
