@@ -174,6 +174,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
            )->Study:
     "A fair comparison: every arm under every seed, and `Random` for each training; goes on where its ledger stands."
     if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address: raise ValueError(f"address={address!r} is for backend='dask', not {backend!r}")
+    if n_jobs not in (None, -1): check_count('n_jobs', n_jobs)
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
     led = ledger if isinstance(ledger, Ledger) else opened(ledger)

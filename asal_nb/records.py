@@ -36,7 +36,7 @@ def read_study(ledger,     # a `Ledger` or its path
                seeds=None, # which; None: all; 'finished': those under which every arm is over
               )->Study:
     "The study whose runs a ledger holds under the names arm/seed."
-    arms,seeds = _listed('arms', arms),seeds if seeds=='finished' else _listed('seeds', seeds)
+    arms,seeds = _listed('arms', arms),seeds if isinstance(seeds, str) and seeds=='finished' else _listed('seeds', seeds)
     if not isinstance(ledger, Ledger):
         try:
             with opened(ledger, readonly=True) as led: return read_study(led, arms, seeds)
@@ -46,7 +46,7 @@ def read_study(ledger,     # a `Ledger` or its path
     if not over: raise ValueError(f"{ledger!r} has no finished run of a study; asal-compare makes ledgers that have")
     arms = [one_of('arms', a, dict.fromkeys(o for o,_ in runs)) for a in arms or dict.fromkeys(o for o,_ in over)]
     by = {a: {s for o,s in over if o==a} for a in arms}
-    seeds = _finished(by, ledger) if seeds=='finished' else [one_of('seeds', s, sorted(set().union(*by.values()))) for s in seeds or sorted(set().union(*by.values()))]
+    seeds = _finished(by, ledger) if isinstance(seeds, str) else [one_of('seeds', s, sorted(set().union(*by.values()))) for s in seeds or sorted(set().union(*by.values()))]
     _no_gaps(arms, seeds, over)
     return Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
                        asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])

@@ -31,7 +31,7 @@ def _seeds(name, a):
     return a
 
 def _level(level):
-    if not np.all((0<np.asarray(level)) & (np.asarray(level)<1)): raise ValueError(f"level={level} must lie between 0 and 1, such as .95")
+    if not np.all((0<np.asarray(level, float)) & (np.asarray(level, float)<1)): raise ValueError(f"level={level} must lie between 0 and 1, such as .95")
     return level
 
 # %% ../nbs/30_statistics.ipynb #0260b418
