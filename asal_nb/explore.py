@@ -1,4 +1,4 @@
-"""Look inside the game: four sliders, one plane of codes.
+"""Look inside the game: five sliders, one plane of codes.
 
 Docs: https://asal-nb.github.io/asal-nb/explore.html.md"""
 

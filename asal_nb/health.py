@@ -109,7 +109,7 @@ def ills(learn:ASALLearner, # after a fit
 # %% ../nbs/16_health.ipynb #2d706ca9
 def show_health(learn:ASALLearner): # after a fit
     "D's logits on both pools, the latent units' variances, the gradient shares."
-    fig,axs = plt.subplots(1, 3, figsize=(12,2.6))
+    fig,axs = plt.subplots(1, 3, figsize=(12,2.6), layout='constrained')
     show_pools(learn, axs[0])
     mu = codes(learn.model, learn.data)[0]
     axs[1].bar(range(mu.shape[1]), mu.var(0).sort(descending=True)[0].cpu())
