@@ -51,6 +51,7 @@ def pack(self:Ledger, path): # where to
                  columns={t: [*zip(*v)] for t,v in self.taken(o['id']).items()}) for o in whole]
     write_whole(Path(path), lzma.compress('\n'.join(as_json('run', o) for o in [keys,*runs]).encode()))
 
+# %% ../nbs/14a_archive.ipynb #16950f9f
 def _packed(path):
     "First rows by key, and the arguments of `add_run` for each run."
     try:
@@ -62,7 +63,11 @@ def _packed(path):
 @patch
 def unpack(self:Ledger, path): # from `pack`
     "Add the runs and first rows of a packed file that are not here yet; refuse a file that has others under the same names."
-    (keys,runs),have = _packed(path),{o['name']: o for o in self.runs()}
+    self._take(path, *_packed(path))
+
+@patch
+def _take(self:Ledger, path, keys, runs):
+    have = {o['name']: o for o in self.runs()}
     def same(name, how, env, lines): return name not in have or (have[name]['settings'],self.taken(have[name]['id']))==(how,lines)
     other = [o[0] for o in runs if not same(*o)] + [k for k,rows in keys.items() if (i := self.first_rows(k)) is not None and i.tolist()!=rows]
     if other: raise ValueError(f"{other[0]!r} is one thing in {path} and another in {self!r}: keep one of the two files, or rename one")
@@ -76,9 +81,9 @@ class Packed(Ledger):
     "The ledger NAME.db, made from the packed file NAME.xz where it lacks something, and packed again as runs are added."
     def __init__(self, path): # NAME.xz
         self.packed,self.at = Path(path),time.monotonic()
-        if self.packed.exists(): _packed(path) # refused before a file is made
+        held = self.packed.exists() and _packed(path) # refused before a file is made
         super().__init__(self.packed.with_suffix('.db'))
-        if self.packed.exists(): self.unpack(self.packed)
+        if held: self._take(path, *held)
     def add_run(self, *args, **kw):
         super().add_run(*args, **kw)
         if time.monotonic()-self.at > 60: self.pack(self.packed); self.at = time.monotonic()

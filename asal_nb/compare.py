@@ -168,7 +168,7 @@ def compare(arms,            # dict of names to methods, or to `Arm`s with a pla
             last='exact',    # or 'rest'
             vary=(),         # conditions in which arms are meant to differ: `CONDITIONS`
             ledger=None,     # path (NAME.xz is kept packed), `Ledger`, or None to keep the study in memory
-            n_jobs=None,     # at a time; None: as many as processors, or 1 on another device
+            n_jobs=None,     # at a time; None: as many as processors, or 1 on another device; -1: as many as there are
             address=None,    # of Dask's scheduler
             quiet=None,      # no bar, no settings; None: none unless watched
            )->Study:

@@ -132,7 +132,7 @@ def overlaps(self:Study,
              until=None, # the last round that counts; None: all
             )->pd.DataFrame: # arms by arms
     "Jaccard overlap of what arms asked for after the first rows, mean over seeds."
-    end = None if until is None else check_count('until', until, hi=max(len(o) for o in self.runs.values() for o in [o['results']])-1, of='the rounds') + 1
+    end = None if until is None else check_count('until', until, hi=max(len(o['results']) for o in self.runs.values())-1, of='the rounds') + 1
     got = [[sum(self.asked(a, s)[1:end], []) for s in self.seeds] for a in self.arms]
     if not all(o for a in got for o in a): raise ValueError('a run that asked for nothing but its first rows has no choice to compare')
     return pd.DataFrame([[np.mean([jaccard(*o) for o in zip(a, b)]) for b in got] for a in got], self.arms, self.arms)
