@@ -128,12 +128,13 @@ def warm_codes(data,       # an `ImageData`; its labels are not touched
 class Supervised(Method):
     "How to train E and C on the labelled rows alone, from scratch or from a warm-up's encoder; it does not ask."
     def __init__(self,
-        finetune=False, # start from the warm-up of `ASAL()`
+        finetune=False, # start from the warm-up of `ASAL()`, and with `clip=.1` unless told otherwise
         n_steps=None,   # steps a round; None: `steps_of`
         bs=64,          # rows a step
         precision=None, # 'bf16' or 'fp16': half precision while training
         **kw):          # more for `supervised_learner`
-        no_unknown(kw, sorted({'alpha','weight_decay',*NET}), 'Supervised')
+        no_unknown(kw, sorted({'alpha','weight_decay','clip',*NET}), 'Supervised')
+        kw = ({'clip': .1} if finetune else {}) | kw
         steps_of((1,), n_steps); check_count('bs', bs); check_hypers(**kw); one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision'); self.kw = kw
     @property

@@ -11,6 +11,7 @@ __all__ = ['NET', 'ASALLoss', 'ASALLearner', 'load_warm', 'check_hypers', 'decay
 import math, numbers, torch
 from fastai.callback.hook import *
 from fastai.callback.schedule import *
+from fastai.callback.training import GradientClip
 from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import store_attr
@@ -92,8 +93,8 @@ def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner
     "Refuse rates, weights and sizes with which nothing can be trained."
     for k,v in kw.items():
         real = isinstance(v, numbers.Real) and not isinstance(v, bool)
-        if v is None and k in ('alpha','alpha1','alpha1_w','lam1','lam1_w','nf','tau','trunk','size','weight_decay'): continue
-        if k in ('alpha','alpha1','alpha1_w') and not (real and 0 < v < math.inf):
+        if v is None and k in ('alpha','alpha1','alpha1_w','lam1','lam1_w','nf','tau','trunk','size','weight_decay','clip'): continue
+        if k in ('alpha','alpha1','alpha1_w','clip') and not (real and 0 < v < math.inf):
             raise ValueError(f"{k}={v!r} must be a finite number above 0")
         if k=='p_drop' and not (real and 0 <= v < 1): raise ValueError(f"p_drop={v!r} must be at least 0 and below 1")
         if k=='trunk' and not isinstance(v, nn.Module): raise ValueError(f"trunk={v!r} must be a feature extractor, an nn.Module")
@@ -151,15 +152,17 @@ def asal_learner(dls,           # from `asal_dls`
 def supervised_learner(dls,      # from `supervised_dls`
                        alpha=None,# rate; None: `rate_of`
                        weight_decay=None, # of AdamW; None: `decay_of`
+                       clip=None,# norm at which the gradient is cut; None: at none
                        warm=None,# tensors of a warm-up: fine-tuning
                        seed=0,   # of the first weights
                        metrics=accuracy, # as in fastai
                        cbs=(),   # as in fastai
                        **kw)->PoolLearner: # nz, nf, trunk, p_drop of `asal_net`; the rest goes to `Learner`
     "The plain supervised `Learner` of E and C on the labelled rows."
-    check_hypers(alpha=alpha, weight_decay=weight_decay, **{k: kw[k] for k in NET if k in kw})
+    check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, **{k: kw[k] for k in NET if k in kw})
     with seeded(seed, 'init'):
         net = asal_net(dls.data.x_shape, dls.data.n_classes, **{k: kw.pop(k) for k in NET if k in kw})
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
+    if clip: cbs = [GradientClip(clip), *cbs]
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=decay_of(dls.data.x_shape, weight_decay)))
     return PoolLearner(dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=list(cbs), **kw)
