@@ -134,7 +134,7 @@ class Supervised(Method):
         precision=None, # 'bf16' or 'fp16': half precision while training
         **kw):          # more for `supervised_learner`
         no_unknown(kw, sorted({'alpha','weight_decay','clip',*NET}), 'Supervised')
-        kw = ({'clip': .1} if finetune else {}) | kw
+        if finetune: kw = {'clip': .1, **kw}
         steps_of((1,), n_steps); check_count('bs', bs); check_hypers(**kw); one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision'); self.kw = kw
     @property
