@@ -164,7 +164,7 @@ def aral_learner(dls,         # from `asal_dls`
                  p_drop=0.,   # C's dropout
                  seed=0,      # of the first weights
                  metrics=accuracy, # as in fastai
-                 cbs=(),      # as in fastai
+                 cbs=None,    # as in fastai
                  **kw)->ARALLearner: # weights of `ARALLoss`; the rest goes to `Learner`
     "The `Learner` of ARAL: four players on both pools."
     shape,c = dls.data.x_shape,dls.data.n_classes

@@ -217,7 +217,7 @@ def rerun(ledger, # the study's `Ledger` or its path
         raise ValueError(f"{name!r} was run with other settings: {'; '.join(diff)}")
     new = arm_job(arm, a, int(seed), plan, first_job(a, int(seed), plan)[1])['lines']
     (rows,ms),(rows2,ms2) = _rounds(old),_rounds(new)
-    return pd.DataFrame([dict(rows=rows[r]==rows2[r], numbers=all(repr(v)==repr(ms2[r].get(k, v)) for k,v in m.items()),
+    return pd.DataFrame([dict(rows=rows[r]==rows2[r], numbers=repr(sorted(m.items()))==repr(sorted(ms2[r].items())),
                               then=m['accuracy'], now=ms2[r]['accuracy']) for r,m in ms.items()], index=[*ms])
 
 def _rounds(lines):

@@ -11,6 +11,7 @@ __all__ = ['DGAAL_WEIGHTS', 'fool', 'state_loss', 'told_apart', 'Judge', 'DGAALN
 # %% ../nbs/27_dgaal.ipynb #1462f9a3
 import torch, torch.nn.functional as F
 from fastcore.basics import store_attr
+from fastcore.foundation import L
 from itertools import chain
 from torch import Tensor, nn
 from .adversarial import dsc_loss, vae_adv_loss
@@ -135,14 +136,14 @@ def dgaal_learner(dls,         # from `asal_dls`
                   nz=32,       # size of the code
                   nf=None,     # channels of E's first layer, see `Encoder`
                   seed=0,      # of the first weights
-                  cbs=(),      # as in fastai
+                  cbs=None,    # as in fastai
                   lam1=None,   # weight of Eq. (1); 2/D_x by default (D4)
                   **kw)->DGAALLearner: # weights of `DGAALLoss`; the rest goes to `Learner`
     "The `Learner` of both groups."
     shape = dls.data.x_shape
     loss = DGAALLoss(2/dls.data.x[0].numel() if lam1 is None else lam1, **{k: kw.pop(k) for k in DGAAL_WEIGHTS if k in kw})
     names = 'url','fool1','adv','fool2','fool_s','dsc','real1','real2','last'
-    return game_learner(DGAALLearner, dls, lambda: DGAALNet(shape, nz, nf), loss, alpha1, alpha2/alpha1, names, seed, [NoValid(), *cbs], **{'metrics':[], **kw})
+    return game_learner(DGAALLearner, dls, lambda: DGAALNet(shape, nz, nf), loss, alpha1, alpha2/alpha1, names, seed, [NoValid(), *L(cbs)], **{'metrics':[], **kw})
 
 # %% ../nbs/27_dgaal.ipynb #cc440f4f
 class DGAAL(Sampled):

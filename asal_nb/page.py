@@ -168,6 +168,7 @@ def report(self:Study,
           )->Path:         # the path
     "The study as one page of HTML that needs nothing but itself: table, pictures, pitfall card, settings."
     path = _page_at(path)
+    if not isinstance(title, str): raise ValueError(f"title={title!r} must be text")
     if len(self.seeds)<2: raise ValueError(f"{self!r} has one seed; a report compares over two or more")
     if data is not None: self.asked(self.arms[0], self.seeds[0]); _images_of(self, data, self.arms[0], self.seeds[0])
     card = self.pitfalls().assign(covered=lambda t: t.covered.map({True: 'yes', False: 'no', None: 'cannot be told'}))

@@ -11,6 +11,7 @@ __all__ = ['ImageGenerator', 'ClassEncoder', 'descend', 'Turns', 'GameLearner', 
 import math, torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastcore.basics import patch
+from fastcore.foundation import L
 from functools import partial
 from torch import Tensor, nn
 from .callbacks import PoolLearner
@@ -119,13 +120,13 @@ def game_learner(cls,   # a `GameLearner`
                  ratio, # of the others' rate to it
                  names, # the terms, in the order of the table's columns
                  seed=0,# of the first weights
-                 cbs=(),# further callbacks
+                 cbs=None,# as in fastai
                  **kw)->GameLearner: # more for `Learner`
     "A learner of players: two rates, and Adam with betas .5 and .999 as is usual where two networks compete."
     with seeded(seed, 'init'): net = net().to(dls.device)
     opt = partial(TwoRates, ratio=ratio, betas=(.5,.999), weight_decay=0.)
     return cls(dls, net, loss, opt, lr=alpha, splitter=lambda m: m.groups(), moms=(.5,.5,.5),
-               cbs=[Turns(), LossTerms(*names), *cbs], **kw)
+               cbs=[Turns(), LossTerms(*names), *L(cbs)], **kw)
 
 # %% ../nbs/25a_players.ipynb #fe7775ba
 @patch

@@ -15,6 +15,7 @@ from fastai.callback.training import GradientClip
 from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import store_attr
+from fastcore.foundation import L
 from functools import partial
 from torch import nn
 from .adversarial import dsc_loss, vae_adv_loss
@@ -132,7 +133,7 @@ def asal_learner(dls,           # from `asal_dls`
                  warm=None,     # tensors of a warm-up
                  seed=0,        # of the first weights
                  metrics=accuracy, # as in fastai
-                 cbs=(),        # as in fastai
+                 cbs=None,      # as in fastai
                  **kw)->ASALLearner: # nz, nf, trunk, size, p_drop of `asal_net`; the rest goes to `Learner`
     "The `Learner` of Algorithm 1 on both pools."
     check_hypers(alpha1=alpha1, alpha2=alpha2, lam1=lam1, lam2=lam2, lam3=lam3, lam4=lam4, beta=beta, beta_c=beta_c, fresh=fresh, tau=tau,
@@ -146,7 +147,7 @@ def asal_learner(dls,           # from `asal_dls`
     alpha1 = rate_of(alpha1, net)
     opt = partial(TwoRates, ratio=alpha2/alpha1, weight_decay=decay_of(data.x_shape, weight_decay))
     return ASALLearner(dls, net, loss, opt, lr=alpha1, splitter=two_groups, metrics=metrics,
-                       cbs=[Views(target), DscStep(relabel, fresh), LossTerms('url','cls_L','cls_U','adv','dsc'), *cbs], **kw)
+                       cbs=[Views(target), DscStep(relabel, fresh), LossTerms('url','cls_L','cls_U','adv','dsc'), *L(cbs)], **kw)
 
 # %% ../nbs/12_training.ipynb #72dcc2e4
 def supervised_learner(dls,      # from `supervised_dls`
@@ -156,13 +157,12 @@ def supervised_learner(dls,      # from `supervised_dls`
                        warm=None,# tensors of a warm-up: fine-tuning
                        seed=0,   # of the first weights
                        metrics=accuracy, # as in fastai
-                       cbs=(),   # as in fastai
+                       cbs=None, # as in fastai
                        **kw)->PoolLearner: # nz, nf, trunk, p_drop of `asal_net`; the rest goes to `Learner`
     "The plain supervised `Learner` of E and C on the labelled rows."
     check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, **{k: kw[k] for k in NET if k in kw})
     with seeded(seed, 'init'):
         net = asal_net(dls.data.x_shape, dls.data.n_classes, **{k: kw.pop(k) for k in NET if k in kw})
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
-    if clip: cbs = [GradientClip(clip), *cbs]
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=decay_of(dls.data.x_shape, weight_decay)))
-    return PoolLearner(dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=list(cbs), **kw)
+    return PoolLearner(dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=[*([GradientClip(clip)] if clip else []), *L(cbs)], **kw)

@@ -120,7 +120,7 @@ def warm_learner(net:ASALNet,      # trained in place, but for D
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
     players = lambda m: [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
     return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=rate_of(alpha1_w, net), splitter=players,
-                       cbs=[WarmViews(h), LossTerms('url','cls'), NoValid()] + list(kw.pop('cbs', [])), **kw)
+                       cbs=[WarmViews(h), LossTerms('url','cls'), NoValid(), *L(kw.pop('cbs', None))], **kw)
 
 @delegates(warm_learner, but=['net','data'])
 def warm_up(learn:Learner,  # with an `ASALNet` for model and `dls.data`; changed in place

@@ -1,11 +1,15 @@
 "Modules and notebooks are in sync and clean, README.md and the sidebar up to date: and the checks can say no."
 import json
+import os
+import subprocess
+import sys
 import build_docs
 import check_sync
 import make_readme
 import pytest
 import run_nbs
 from conftest import ROOT
+from fastcore.nbio import new_nb, mk_cell, write_nb
 from nbdev.config import get_config
 
 pytestmark = pytest.mark.repo
@@ -87,3 +91,11 @@ def test_an_output_is_refused(what):
 def test_stored_outputs(p):
     bad = list(run_nbs.faults(json.loads(p.read_text(encoding='utf-8'))))
     assert not bad, bad
+
+
+def test_outputs_come_from_one_thread(tmp_path):
+    p = tmp_path/'a.ipynb'
+    write_nb(new_nb([mk_cell('import torch\ntorch.get_num_threads()')]), p)
+    subprocess.run([sys.executable, ROOT/'tools/run_nbs.py', p], check=True, env={**os.environ, 'OMP_NUM_THREADS': '2'})
+    out, = json.loads(p.read_text(encoding='utf-8'))['cells'][0]['outputs']
+    assert out['data']['text/plain'] == ['1']
