@@ -20,7 +20,7 @@ from .data import asal_dls, steps_of
 from .gauss import reparam
 from .method import Method, run_steps
 from .networks import Classifier, Discriminator, Encoder, TaskNet
-from .players import ClassEncoder, GameLearner, ImageGenerator, game_learner
+from .players import ClassEncoder, GameLearner, ImageGenerator, check_players, game_learner
 from .sampler import ask_rows
 from .trainers import same_pool
 from .url import bound, check_weight, log_p_x
@@ -167,12 +167,13 @@ def aral_learner(dls,         # from `asal_dls`
                  cbs=None,    # as in fastai
                  **kw)->ARALLearner: # weights of `ARALLoss`; the rest goes to `Learner`
     "The `Learner` of ARAL: four players on both pools."
+    check_players(nz=nz, nf=nf, p_drop=p_drop)
     shape,c = dls.data.x_shape,dls.data.n_classes
     loss = ARALLoss(math.prod(shape), **{k: kw.pop(k) for k in ARAL_WEIGHTS if k in kw})
     def net(): return ARALNet(Encoder(shape, nz, nf), Classifier(nz, c, 1, p_drop=p_drop), ImageGenerator(shape, nz, c),
                               ClassEncoder(shape, nz, c, 8), Discriminator(nz))
     names = 'cls','gan','mean_gap','rec','trd','adv','cls_hat','dsc'
-    return game_learner(ARALLearner, dls, net, loss, alpha1, alpha2/alpha1, names, seed, cbs, metrics=metrics, **kw)
+    return game_learner(ARALLearner, dls, net, loss, alpha1, alpha2, names, seed, cbs, metrics=metrics, **kw)
 
 # %% ../nbs/26_aral.ipynb #c81c4c4f
 _LEARNER = {'alpha1','alpha2','nz','nf','p_drop',*ARAL_WEIGHTS}
@@ -187,7 +188,7 @@ class ARAL(Method):
         no_unknown(kw, sorted(_LEARNER), 'ARAL')
         steps_of((1,), n_steps)
         for k,v in (('bs',bs), ('bs_U',bs_U)): check_count(k, v)
-        ARALLoss(1, **{k: v for k,v in kw.items() if k in ARAL_WEIGHTS})
+        check_players(**kw)
         store_attr('n_steps,bs,bs_U'); self.kw = kw
     def fit(self, data, pool, warm, seed):
         dls = asal_dls(data, pool, self.bs, bs_U=self.bs_U, seed=seed)

@@ -21,7 +21,7 @@ from .data import asal_dls
 from .gauss import reparam
 from .method import run_steps
 from .networks import Discriminator, Encoder
-from .players import GameLearner, ImageGenerator, game_learner
+from .players import GameLearner, ImageGenerator, check_players, game_learner
 from .url import bound, check_weight, log_p_x, pool_mean
 from .vaal import Sampled
 from .warmup import CodeLoss
@@ -140,10 +140,11 @@ def dgaal_learner(dls,         # from `asal_dls`
                   lam1=None,   # weight of Eq. (1); 2/D_x by default (D4)
                   **kw)->DGAALLearner: # weights of `DGAALLoss`; the rest goes to `Learner`
     "The `Learner` of both groups."
+    check_players(nz=nz, nf=nf)
     shape = dls.data.x_shape
     loss = DGAALLoss(2/dls.data.x[0].numel() if lam1 is None else lam1, **{k: kw.pop(k) for k in DGAAL_WEIGHTS if k in kw})
     names = 'url','fool1','adv','fool2','fool_s','dsc','real1','real2','last'
-    return game_learner(DGAALLearner, dls, lambda: DGAALNet(shape, nz, nf), loss, alpha1, alpha2/alpha1, names, seed, [NoValid(), *L(cbs)], **{'metrics':[], **kw})
+    return game_learner(DGAALLearner, dls, lambda: DGAALNet(shape, nz, nf), loss, alpha1, alpha2, names, seed, [NoValid(), *L(cbs)], **{'metrics':[], **kw})
 
 # %% ../nbs/27_dgaal.ipynb #cc440f4f
 class DGAAL(Sampled):
@@ -157,7 +158,7 @@ class DGAAL(Sampled):
         super().__init__(train)
         no_unknown(kw, ['alpha1','alpha2','nz','nf',*DGAAL_WEIGHTS], 'DGAAL')
         check_count('n_steps', n_steps); check_count('bs', bs)
-        DGAALLoss(**{'lam1':1., **{k: v for k,v in kw.items() if k in DGAAL_WEIGHTS}})
+        check_players(augment=augment, **kw); check_weight('w', kw.get('w', 0.))
         store_attr('n_steps,bs,augment'); self.kw = kw
     def sampler(self, task, data, pool, seed):
         "Both groups, trained on both pools; they do not look at the task."

@@ -13,8 +13,8 @@ from functools import partial
 from .adversarial import soft_targets
 from .core import one_of
 from .method import run_steps
+from .training import check_hypers
 from .turns import dsc_batch
-from .url import check_weight
 from .vaal import VAAL
 
 # %% ../nbs/25_sraal.ipynb #72026b1b
@@ -40,8 +40,8 @@ class SRAAL(VAAL):
         lam4=.2,           # weight of fooling D
         uncertainty='stl', # whose probabilities: 'stl', C on the code; 'task', the task model
         **kw):             # of `VAAL`, and beta_c
-        check_weight('lam2', lam2)
         beta_c = {k: kw.pop(k) for k in ('beta_c',) if k in kw}
+        check_hypers(lam2=lam2, **beta_c)
         super().__init__(train, lam4=lam4, **kw)
         self.lam2,self.uncertainty = lam2,one_of('uncertainty', uncertainty, ['stl','task'])
         self.kw |= beta_c

@@ -135,7 +135,7 @@ class Supervised(Method):
         **kw):          # more for `supervised_learner`
         no_unknown(kw, sorted({'alpha','weight_decay','clip',*NET}), 'Supervised')
         if finetune: kw = {'clip': .1, **kw}
-        steps_of((1,), n_steps); check_count('bs', bs); check_hypers(**kw); one_of('precision', precision, PRECISIONS)
+        steps_of((1,), n_steps); check_count('bs', bs); check_hypers(finetune=finetune, **kw); one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision'); self.kw = kw
     @property
     def name(self): return 'finetune' if self.finetune else 'supervised'

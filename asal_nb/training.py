@@ -101,7 +101,7 @@ def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner
         if k=='trunk' and not isinstance(v, nn.Module): raise ValueError(f"trunk={v!r} must be a feature extractor, an nn.Module")
         if k=='tau' and not (real and 0 <= v <= 1): raise ValueError(f"tau={v!r} must lie in [0,1]")
         if k=='likelihood': one_of(k, v, ['gaussian','bernoulli'])
-        if k=='fresh' and not isinstance(v, bool): raise ValueError(f"fresh={v!r} must be True or False")
+        if k in ('fresh','augment','finetune') and not isinstance(v, bool): raise ValueError(f"{k}={v!r} must be True or False")
         if k in ('nz','size','nf'): check_count(k, v)
         if k=='nf' and v%8: raise ValueError(f"nf={v} must be a multiple of 8, the groups of its normalisation")
         if k.startswith(('lam','beta')) or k in ('alpha2','weight_decay'): check_weight(k, v)

@@ -17,7 +17,7 @@ from .learning_loss import drawn
 from .method import run_steps
 from .sampler import ask_rows
 from .targets import Plain
-from .training import NET, ASALLearner, asal_learner
+from .training import NET, ASALLearner, asal_learner, check_hypers
 from .turns import DscStep, dsc_batch, dsc_step, two_groups
 from .uncertainty import Rule
 from .warmup import LossTerms, Views
@@ -127,6 +127,7 @@ class VAAL(Sampled):
         super().__init__(train)
         no_unknown(kw, [o for o in SAMPLER if o not in ('lam2','beta_c')], type(self).__name__)
         for k,v in (('n_steps',n_steps), ('n_vae',n_vae), ('bs',bs)): check_count(k, v)
+        check_hypers(lam4=lam4, alpha1=alpha1, alpha2=alpha2, augment=augment, **kw)
         store_attr('n_steps,n_vae,bs,lam4,alpha1,alpha2,augment'); self.kw = kw
     def learner(self, dls, seed, **kw): # more for `sampler_learner`
         "The sampler's learner, before it is trained."

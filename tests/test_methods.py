@@ -1,4 +1,5 @@
 """Every method that `asal-run` knows: two rounds on digits, as a person would start them, with few steps."""
+import re
 import pandas as pd
 import pytest
 import torch
@@ -28,6 +29,23 @@ def tiny(n=20, c=4, alike=False):
     "`n` random images of `c` classes, or the same image `n` times"
     x = torch.rand(1 if alike else n, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(n, 1, 8, 8).clone()
     return ImageData.from_arrays(x, torch.arange(n) % c, classes=[str(i) for i in range(c)])
+
+
+BAD = dict(alpha=-1, alpha1=-1, alpha2=-1, beta=-1, beta_c=-1, lam1=-1, lam2='a', lam4=float('nan'), lam_adv=-1, w=-1,
+           weight_decay=-1, clip=-1, tau=4, delta=-1, weight='x', xi=-1, stop=-1, nz=0, nf=3, p_drop=2, size=0, trunk=3,
+           width=0, n_steps=0, n_warm=-1, n_vae=0, n_masks=0, n_short=0, n_sub=0, bs=0, bs_U=0, subset=0,
+           fresh=3, augment='no', finetune='no', diverse=3, precision='fp8', likelihood='x',
+           train=4, h='x', ask='x', uncertainty='x', space='x', how='x')
+UNKNOWN = "unexpected keyword argument|keyword='.*' is unknown"
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_bad_settings_are_refused_before_any_work(name):
+    said = {}
+    for k, v in BAD.items():
+        with pytest.raises((ValueError, TypeError)) as e: METHODS[name](**{k: v})
+        if not re.search(UNKNOWN, str(e.value)): said[k] = e.value
+    assert said and all(isinstance(e, ValueError) and str(BAD[k]) in str(e) for k, e in said.items()), said
 
 
 EDGES = dict(  # data, labelled rows, b
