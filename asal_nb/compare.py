@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threading import Lock
 from .archive import opened
-from .arms import as_arms, conditions, own_settings, refuse_unequal, with_random
+from .arms import as_arms, conditions, data_at, own_settings, refuse_unequal, with_random
 from .core import bar, check_count, environment, is_watched, one_of, threads
 from .ledger import Ledger, is_whole, settings_diff
 from .method import once
@@ -79,8 +79,8 @@ def arm_job(name, # of the arm
 def check_seeds(seeds # whole numbers
                )->list:
     "The seeds as a list: different whole numbers, at least two; below five a warning."
-    seeds = [check_count('seed', o, 0) for o in seeds] if isinstance(seeds, (list,tuple,range)) else []
-    if len(set(seeds))<max(2, len(seeds)): raise ValueError("seeds must list at least two different whole numbers, such as range(5): the intervals come from them")
+    said,seeds = seeds,[check_count('seed', o, 0) for o in seeds] if isinstance(seeds, (list,tuple,range)) else []
+    if len(set(seeds))<max(2, len(seeds)): raise ValueError(f"seeds={said!r} must list at least two different whole numbers, such as range(5): the intervals come from them")
     if len(seeds)<5: warnings.warn(f"{len(seeds)} seeds: so few can make a method look better or worse by chance; take 5 or more", stacklevel=3)
     return seeds
 
@@ -106,10 +106,10 @@ def jobs_of(arms,   # names to `Arm`s
     "What is left to do, once the arms are known to be fairly matched under every seed."
     left,own,data = [],{},plan['data']
     for seed in seeds:
-        at = {**plan, 'data': data(seed) if callable(data) else data}
+        at = {**plan, 'data': data_at(data, seed)}
         loops = {k: a.loop(seed, at) for k,a in arms.items()}
         for k,o in loops.items():
-            if o.data.y_test is None and o.n_first<5: raise ValueError(f"arm {k!r}: {o.data.name} has no test labels, and of n_first={o.n_first} rows none can be held for validation; give test labels, or n_first of 5 or more")
+            if o.data.y_test is None: raise ValueError(f"arm {k!r}: {o.data.name} has no test labels, so each arm would be judged on rows that it asked for itself; give test labels, or keep rows apart by data.tuning(n)")
         refuse_unequal({k: conditions(o) for k,o in loops.items()}, vary)
         own = own or {k: o.settings for k,o in loops.items()}
         left += [(k,arms[k],seed,first_key(o)) for k,o in loops.items() if not is_over(ledger, f'{k}/{seed}', o)]
@@ -206,8 +206,9 @@ def rerun(ledger, # the study's `Ledger` or its path
          )->pd.DataFrame: # a line a round: same rows? same numbers? accuracy then and now
     "One finished run of a study from scratch: does it ask for the same rows, and come to the same numbers?"
     with contextlib.nullcontext(ledger) if isinstance(ledger, Ledger) else opened(ledger, readonly=True) as led:
-        runs = {o['name']: o for o in led.runs() if is_whole(o) and re.fullmatch(r'(?s).+/\d+', o['name'])}
+        runs = {o['name']: o for o in led.runs() if re.fullmatch(r'(?s).+/\d+', o['name'])}
         was = runs[one_of('name', name, runs)]
+        if not is_whole(was): raise ValueError(f"name={name!r} was not finished: it has {was['n_rounds']} rounds")
         old = led.taken(was['id'])
     how,(arm,_,seed),arms = was['settings'],name.rpartition('/'),with_random(as_arms(arms))
     n,*b = how['plan']

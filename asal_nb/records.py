@@ -10,7 +10,7 @@ __all__ = ['read_study']
 # %% ../nbs/30c_records.ipynb #414ca6ca
 import re, sqlite3
 from .archive import opened
-from .core import one_of
+from .core import check_count, one_of
 from .ledger import Ledger, is_whole
 from .study import Study, _no_gaps
 
@@ -19,16 +19,19 @@ def _listed(what, o):
     "`o` as a list; None for all."
     if o is not None and (not isinstance(o, (list,tuple,range,set,dict)) or not len(o)): raise ValueError(
         f"{what}={o!r} must list {'names of arms' if what=='arms' else 'whole numbers'}, or be None for all" + (", or 'finished'" if what=='seeds' else ''))
-    return o if o is None else list(dict.fromkeys(o))
+    if o is None: return None
+    o = [check_count('seeds', i, 0) for i in o] if what=='seeds' else list(o)
+    if bad := [i for i in o if what=='arms' and not isinstance(i, str)]: raise ValueError(f"arms={bad[0]!r} must be the name of an arm")
+    return list(dict.fromkeys(o))
 
 def _finished(by, ledger):
-    "Seeds under which all arms are over, at least two of them unless no arm lacks any."
+    "Seeds under which all arms are over, at least two of them unless no arm lacks any; and the seeds that arms lack."
     every = set().union(*by.values())
     lacks = {a: sorted(every-s) for a,s in by.items() if every-s}
     if len(seeds := sorted(set.intersection(*by.values())))<2 and lacks: raise ValueError(
         f"{ledger!r} has {len(seeds)} seed{'s'*(len(seeds)!=1)} under which all arms are finished; " + '; '.join(f"{a!r} lacks {', '.join(map(str, s))}" for a,s in lacks.items())
         + ": finish them, or leave an arm out by naming the others in arms (asal-report --arms)")
-    return seeds
+    return seeds,lacks
 
 # %% ../nbs/30c_records.ipynb #b51e515e
 def read_study(ledger,     # a `Ledger` or its path
@@ -37,17 +40,22 @@ def read_study(ledger,     # a `Ledger` or its path
               )->Study:
     "The study whose runs a ledger holds under the names arm/seed."
     arms,seeds = _listed('arms', arms),seeds if isinstance(seeds, str) and seeds=='finished' else _listed('seeds', seeds)
-    if not isinstance(ledger, Ledger):
-        try:
-            with opened(ledger, readonly=True) as led: return read_study(led, arms, seeds)
-        except sqlite3.Error as e: raise ValueError(f"{ledger} cannot be read as a ledger ({e})") from None
+    try:
+        if isinstance(ledger, Ledger): return _read(ledger, arms, seeds)
+        with opened(ledger, readonly=True) as led: return _read(led, arms, seeds)
+    except sqlite3.Error as e: raise ValueError(f"{ledger} cannot be read as a ledger ({e})") from None
+
+def _read(ledger, arms, seeds):
     runs = {(a,int(s)): o for o in ledger.runs() if not o['settings'].get('start') for a,_,s in [o['name'].rpartition('/')] if a and re.fullmatch('0|[1-9][0-9]*', s)}
     over = {k: o for k,o in runs.items() if is_whole(o)}
     if not over: raise ValueError(f"{ledger!r} has no finished run of a study; asal-compare makes ledgers that have")
     arms = [one_of('arms', a, dict.fromkeys(o for o,_ in runs)) for a in arms or dict.fromkeys(o for o,_ in over)]
     by = {a: {s for o,s in over if o==a} for a in arms}
-    seeds = _finished(by, ledger) if isinstance(seeds, str) else [one_of('seeds', s, sorted(set().union(*by.values()))) for s in seeds or sorted(set().union(*by.values()))]
+    every = sorted(set().union(*by.values()))
+    seeds,lacks = _finished(by, ledger) if isinstance(seeds, str) else ([one_of('seeds', s, every) for s in seeds or every],{})
     _no_gaps(arms, seeds, over)
-    return Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
-                       asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])
-                  for a in arms for s in seeds for o in [over[a,s]]])
+    study = Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
+                        asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])
+                   for a in arms for s in seeds for o in [over[a,s]]])
+    study.left_out = lacks
+    return study

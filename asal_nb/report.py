@@ -12,10 +12,11 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from scipy.stats import spearmanr
 from .adversarial import entropy
+from .arms import data_at
 from .asking import seen_by_dsc
 from .core import check_count, one_of
 from .statistics import differences, show_verdicts, verdicts
-from .study import Study, _label, _shares
+from .study import Study, _axes, _label, _shares
 from .targets import codes
 from .training import ASALLearner
 from .warmup import show_codes
@@ -35,7 +36,7 @@ def show_differences(self:Study,
 
 def _show(d, pairs, ax, on, level):
     "The lines of `d` as intervals, each pair's name beside it and its seeds as ticks."
-    ax = show_verdicts([_label(k) for k,_ in pairs], d.to_dict('list'), ax)
+    ax = show_verdicts([_label(k) for k,_ in pairs], d.to_dict('list'), _axes(ax, 5, .6+.35*len(pairs)))
     for y,(_,o) in enumerate(pairs): ax.plot(o, [y]*len(o), '|', color='k', alpha=.6)
     ax.set_ylim(len(d)-.5, -.5); ax.locator_params(axis='x', nbins=6)
     ax.set_xlabel(f"difference in {'mean accuracy over the labels' if on=='area' else f'accuracy at {on} labels'}, {level:.0%} intervals")
@@ -51,6 +52,7 @@ def less(self:Study,
         )->pd.DataFrame: # mean, lo, hi, p, verdict; a line for each of the others
     "Paired differences of one arm from each of a few others, corrected for their number (Holm)."
     if not isinstance(others, (list,tuple,dict)) or not others: raise ValueError(f"others={others!r} must list names of arms, at least one")
+    for o in others: one_of('others', o, self.arms)
     if len(set(others))<len(others): raise ValueError(f"others={others!r} names an arm twice")
     v = {o: self.values(on)[self.arms.index(one_of('arm', o, self.arms))] for o in (arm,*others)}
     return pd.DataFrame(verdicts(np.stack([differences(v[arm], v[o]) for o in others]), level), index=[f'{arm} - {o}' for o in others])
@@ -85,8 +87,8 @@ def data_of(self:Study,
             seed, # which run
            ):     # the `ImageData`
     "The data of a run; other data than it was run on are refused."
-    d,was = data(seed) if callable(data) else data,self.runs[arm,seed]['settings']['data']
-    if not hasattr(d, 'fingerprint'): raise ValueError(f"data={data!r} must be an ImageData, or a function of the seed to one")
+    was = self.runs[one_of('arm', arm, self.arms),one_of('seed', seed, self.seeds)]['settings']['data']
+    d = data_at(data, seed)
     if d.fingerprint()!=was: raise ValueError(f"{d!r} with fingerprint {d.fingerprint()} is not what {arm!r} with seed {seed} was run on, {was}")
     return d
 
@@ -119,11 +121,15 @@ def show_chosen(self:Study,
     return fig
 
 # %% ../nbs/32_report.ipynb #63202a3b
+def _rows(name, o, hi=None):
+    "Dataset rows as a list."
+    return [check_count(name, i, 0, hi, 'the rows') for i in (o.tolist() if hasattr(o, 'tolist') else o)]
+
 def jaccard(a, # dataset rows
             b, # dataset rows
            )->float: # in 0..1
     "Rows in both choices, over rows in either."
-    a,b = [{int(i) for i in o} for o in (a,b)]
+    a,b = [set(_rows('row', o)) for o in (a,b)]
     if not a|b: raise ValueError('two empty choices have no overlap')
     return len(a & b)/len(a | b)
 
@@ -153,6 +159,7 @@ def show_overlaps(self:Study,
 def dsc_entropy(learn:ASALLearner, # after a fit
                )->tuple: # (m,) entropies of C in nats, (m,) logits of D, Spearman's correlation
     "C's entropy and D's logit on the unlabelled rows, and how far they rank them alike."
+    if not isinstance(learn, ASALLearner): raise ValueError(f"learn={learn!r:.60} must be an ASALLearner, whose D sees C's codes")
     rows = learn.pool.idx_U
     if len(rows)<3: raise ValueError(f"{len(rows)} rows are unlabelled; a rank correlation needs at least 3")
     _,logits,z = seen_by_dsc(learn, rows)
@@ -175,11 +182,12 @@ def show_asked_map(learn,   # a learner with an `ASALNet` or a `TaskNet`
                    ax=None, # axes
                   ):        # the axes
     "The first two principal components of all codes, coloured by C's opinion; labelled rows in black rings, asked rows as red crosses."
+    asked = _rows('asked', asked, len(learn.dls.data)-1)
     mu,logits = codes(learn.model, learn.dls.data)
     s = show_codes(mu, logits.argmax(1).cpu(), ax, alpha=.5)
     at,ax = s.get_offsets(),s.axes
-    i_L,asked = [torch.as_tensor(o).cpu().numpy() for o in (learn.dls.pool.idx_L, asked)]
+    i_L = learn.dls.pool.idx_L.cpu().numpy()
     ax.scatter(*at[i_L].T, s=28, facecolors='none', edgecolors='k', label='labelled')
-    ax.scatter(*at[asked].T, s=32, c='red', marker='x', label='asked')
+    ax.scatter(*at[np.array(asked, dtype=int)].T, s=32, c='red', marker='x', label='asked')
     ax.legend(fontsize='small'); ax.set_title("codes, coloured by C's opinion", fontsize='medium')
     return ax

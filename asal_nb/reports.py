@@ -14,9 +14,8 @@ from functools import partial
 from .archive import opened
 from .cli import command, seed_data, sentences
 from .core import one_of
-import asal_nb.page
+from .page import page_at
 from .records import read_study
-from .store import check_writable
 
 # %% ../nbs/42a_reports.ipynb #d117fb15
 def ledger_at(path # a ledger, or a folder with one in it
@@ -57,13 +56,15 @@ def asal_report(
     size:int=64,          # folder: side in pixels
     arms:str='',          # which to show, separated by commas; default: all
     reference:str='',     # the arm that others are set against; default: random under each arm's own training
+    tuned:str='',         # for the pitfall card: how the classifiers were tuned for so few labels
 ):
     "Write a study as one page of HTML: table, curves, differences, what was asked, pitfalls."
     with sentences():
         path = ledger_at(study)
         out = Path(out or path.with_suffix('.html'))
-        check_writable(out)
         if out.exists() and out.samefile(path): raise ValueError(f"out={str(out)!r} is the ledger itself; give the page another name")
-        to = read_study(path, named(arms, arms_in(path)) if arms else None, 'finished').report(out, partial(seed_data, data, root, size) if data else None,
-                                   title=title or path.stem, reference=reference or None)
+        page_at(out, 'out')
+        study = read_study(path, named(arms, arms_in(path)) if arms else None, 'finished')
+        to = study.report(out, partial(seed_data, data, root, size) if data else None, title=title or path.stem, reference=reference or None, tuned=tuned)
+        if study.left_out: print('seeds', *study.seeds, 'are finished under all of these arms; others are left out; name fewer arms by --arms')
         print(f'report: {to}')

@@ -30,8 +30,11 @@ def _seeds(name, a):
     if a.ndim<1 or a.shape[-1]<2: raise ValueError(f"{name} has {a.shape[-1] if a.ndim else 1} seed; an interval needs at least 2, and 5 to say anything")
     return a
 
-def _level(level):
-    if not np.all((0<np.asarray(level, float)) & (np.asarray(level, float)<1)): raise ValueError(f"level={level} must lie between 0 and 1, such as .95")
+def _level(level, one=True):
+    "`level`, if it is a number between 0 and 1, or an array of such where not `one`."
+    try: a = np.asarray(level, dtype=float)
+    except (TypeError,ValueError): a = np.asarray(np.nan)
+    if one and a.ndim or not ((0<a) & (a<1)).all(): raise ValueError(f"level={level!r} must lie between 0 and 1, such as .95")
     return level
 
 # %% ../nbs/30_statistics.ipynb #0260b418
@@ -58,7 +61,7 @@ def t_interval(d,         # (…,S) values, seeds last
               )->tuple:   # mean, low, high, each (…)
     "Mean over the seeds and Student's interval for it."
     d,n = _seeds('d', d),np.shape(d)[-1]
-    half = stats.t.ppf(.5 + np.asarray(_level(level))/2, n-1)*d.std(-1, ddof=1)/math.sqrt(n)
+    half = stats.t.ppf(.5 + np.asarray(_level(level, one=False))/2, n-1)*d.std(-1, ddof=1)/math.sqrt(n)
     return d.mean(-1),d.mean(-1) - half,d.mean(-1) + half
 
 # %% ../nbs/30_statistics.ipynb #5c9ff188

@@ -11,9 +11,10 @@ __all__ = ['Study', 'said']
 import math, numbers
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.basics import patch
+from matplotlib.axes import Axes
 from . import statistics as st
 from .arms import training
-from .core import one_of
+from .core import check_count, one_of
 from .ledger import settings_diff
 
 # %% ../nbs/30b_study.ipynb #831d92ce
@@ -35,6 +36,7 @@ def _check_runs(runs):
     "Refuses a run that lacks something or comes twice, and an arm whose settings change with the seed."
     seen,how = set(),{}
     for o in runs:
+        if not isinstance(o, dict): raise ValueError(f"a run is {o!r}, but must be a dict, as read_study makes them")
         if lost := {'arm','seed','settings','first','results'} - o.keys(): raise ValueError(f"a run lacks {', '.join(sorted(lost))}")
         if (o['arm'],o['seed']) in seen: raise ValueError(f"arm {o['arm']!r} has two runs with seed {o['seed']}; a study wants one")
         seen.add((o['arm'],o['seed']))
@@ -46,7 +48,7 @@ def _check_runs(runs):
 def _check_numbers(runs):
     "Refuses a round without a number of labels or without an accuracy, and numbers of labels that do not grow."
     for o in runs:
-        if not o['results']: raise ValueError(f"arm {o['arm']!r} with seed {o['seed']} has no rounds")
+        if (n := len(o['results']))!=(k := len(o['settings']['plan'])) or not n: raise ValueError(f"arm {o['arm']!r} with seed {o['seed']} has {n} rounds of {k}; a study takes finished runs")
         for i,r in enumerate(o['results']):
             for k in ('n_labelled','accuracy'):
                 if not isinstance(v := r.get(k), numbers.Real) or not math.isfinite(v):
@@ -68,14 +70,15 @@ class Study:
     "Finished runs, every arm under every seed: `.arms`, `.seeds`, `.n` (R,) labels, `.acc` (arms, seeds, R) accuracies."
     def __init__(self,
         runs): # dicts: arm, seed, settings, first (its first rows), results (dicts of n_labelled, accuracy and more), maybe asked (rows of each round)
+        if not isinstance(runs, (list,tuple)) or not runs: raise ValueError(f"runs={runs!r:.60} must list finished runs, at least one")
         _check_runs(runs)
         self.runs = {(o['arm'],o['seed']): o for o in runs}
         self.arms,self.seeds = list(dict.fromkeys(o['arm'] for o in runs)),sorted({o['seed'] for o in runs})
-        if not runs: raise ValueError("a study needs at least one finished run")
         _no_gaps(self.arms, self.seeds, self.runs); _check_numbers(runs); _check_first(runs)
+        self.left_out = {} # arm -> seeds that it lacks, and that were left out for that: see `read_study`
         self.n,self.acc = _on_grid([[self.runs[a,s]['results'] for s in self.seeds] for a in self.arms])
     def __repr__(self): return f"Study: {', '.join(self.arms)}; seeds {', '.join(map(str, self.seeds))}; {self.n[0]:g} to {self.n[-1]:g} labels"
-    def settings(self, arm): return self.runs[arm,self.seeds[0]]['settings'] # of its first run
+    def settings(self, arm): return self.runs[one_of('arm', arm, self.arms),self.seeds[0]]['settings'] # of its first run
     def is_random(self, arm): # does it ask at random?
         how = self.settings(arm)['method']
         return isinstance(how, dict) and how.get('method')=='Random'
@@ -95,7 +98,7 @@ def means(self:Study,
          )->pd.DataFrame: # arm, at, mean, lo, hi
     "Mean accuracy and its t interval at each budget, and for the area."
     at = [*map(int, self.n), 'area']
-    rows = [(arm,o,*st.t_interval(self.values(o)[i], level)) for i,arm in enumerate(self.arms) for o in at]
+    rows = [(arm,o,*st.t_interval(self.values(o)[i], st._level(level))) for i,arm in enumerate(self.arms) for o in at]
     return pd.DataFrame(rows, columns=['arm','at','mean','lo','hi'])
 
 @patch
@@ -144,6 +147,7 @@ def table(self:Study,
           digits=3,       # after the point
          )->pd.DataFrame: # of words, a line an arm
     "Means with intervals at each budget, the area, and each arm's corrected difference from its reference, with the verdict."
+    check_count('digits', digits, 0)
     m,d = self.means(level),self.differences(reference, on, level)
     cells = [said(o['mean'], o['lo'], o['hi'], digits) for o in m.to_dict('records')]
     t = m.assign(cell=cells).pivot(index='arm', columns='at', values='cell').loc[self.arms, m['at'].unique()].rename_axis(None).rename_axis(None, axis=1)
@@ -151,6 +155,11 @@ def table(self:Study,
     return t.join(pd.DataFrame.from_dict(diff, 'index', columns=['against',f'difference on {on}','verdict'])).fillna('')
 
 # %% ../nbs/30b_study.ipynb #eaa3f806
+def _axes(ax, *size):
+    "`ax`, or new ones of this size."
+    if ax is not None and not isinstance(ax, Axes): raise ValueError(f"ax={ax!r} must be axes of matplotlib; name what else you mean, such as reference={ax!r}")
+    return ax or plt.subplots(figsize=size)[1]
+
 def _label(arm): return (' ' if arm.startswith('_') else '') + arm.replace('$', r'\$') # as matplotlib shows it
 
 @patch
@@ -159,7 +168,7 @@ def curves(self:Study,
            level=.95, # of the bands
           ):          # the axes
     "Mean learning curves with intervals; random arms are dashed; every tenth arm has another marker."
-    ax,m = ax or plt.subplots(figsize=(6,3.6))[1],self.means(level)
+    ax,m = _axes(ax, 6, 3.6),self.means(level)
     for i,a in enumerate(self.arms):
         o = m[(m.arm==a) & (m['at']!='area')]
         x = o['at'].astype(float)
@@ -174,7 +183,7 @@ def curves(self:Study,
 def penalties(self:Study, level=.95 # of each interval
              )->pd.DataFrame:
     "Share of budgets at which the row's arm beats the column's, uncorrected (Ji et al. 2023)."
-    return pd.DataFrame(st.penalty_matrix(self.acc, level), self.arms, self.arms)
+    return pd.DataFrame(st.penalty_matrix(self.acc, st._level(level)), self.arms, self.arms)
 
 @patch
 def penalty_matrix(self:Study,
@@ -189,7 +198,7 @@ def penalty_matrix(self:Study,
 
 def _shares(t, ax):
     "A table of shares as a picture, its numbers written in."
-    ax,(h,w) = ax or plt.subplots(figsize=(2+.8*t.shape[1], 1+.5*len(t)))[1],t.shape
+    ax,(h,w) = _axes(ax, 2+.8*t.shape[1], 1+.5*len(t)),t.shape
     ax.imshow(t, cmap='Blues', vmin=0, vmax=1, aspect='auto')
     for i,j in np.ndindex(h, w): ax.text(j, i, f'{t.iat[i,j]:.2f}', ha='center', va='center', color='w' if t.iat[i,j]>.5 else 'k')
     ax.set_xticks(range(w), map(_label, t), rotation=30, ha='right'); ax.set_yticks(range(h), map(_label, t.index))
@@ -205,7 +214,8 @@ def labels_needed(self:Study,
     if acc is None:
         ends = {a: st.t_interval(o.T, level)[0][-1] for a,o in zip(self.arms, self.acc)} # as `st.labels_needed` rounds it
         acc = max([m for a,m in ends.items() if a in self.references().values()] or ends.values())
-    rows = [st.labels_needed(self.n, o, acc, level) for o in self.acc]
+    if not isinstance(acc, numbers.Real) or isinstance(acc, bool) or not 0<=acc<=1: raise ValueError(f"acc={acc!r} must be an accuracy in 0..1")
+    rows = [st.labels_needed(self.n, o, acc, st._level(level)) for o in self.acc]
     t = pd.DataFrame(rows, index=self.arms).assign(accuracy=float(acc))
     return t.assign(said=[f"{_labels(self.n, o['labels'])} [{_labels(self.n, o['lo'])}, {_labels(self.n, o['hi'])}], "
                           f"reached by {o['reached']} of {len(self.seeds)} seeds" for o in rows])
