@@ -216,8 +216,10 @@ def rerun(ledger, # the study's `Ledger` or its path
     a = arms[one_of('arm', arm, arms)]
     if diff := settings_diff(how, json.loads(as_json('settings', a.loop(int(seed), plan).settings))):
         raise ValueError(f"{name!r} was run with other settings: {'; '.join(diff)}")
-    new = arm_job(arm, a, int(seed), plan, first_job(a, int(seed), plan)[1])['lines']
-    (rows,ms),(rows2,ms2) = _rounds(old),_rounds(new)
+    new = arm_job(arm, a, int(seed), plan, first_job(a, int(seed), plan)[1])
+    told = was['env'].keys() & new['env'].keys()
+    if diff := settings_diff(*[{k: e[k] for k in told} for e in (was['env'],new['env'])]): warnings.warn(f"{name!r} was run elsewhere ({'; '.join(diff)}): its numbers need not come back", stacklevel=2)
+    (rows,ms),(rows2,ms2) = _rounds(old),_rounds(new['lines'])
     return pd.DataFrame([dict(rows=rows[r]==rows2[r], numbers=repr(sorted(m.items()))==repr(sorted(ms2[r].items())),
                               then=m['accuracy'], now=ms2[r]['accuracy']) for r,m in ms.items()], index=[*ms])
 

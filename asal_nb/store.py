@@ -88,7 +88,8 @@ def writing(self:Store):
     if self.readonly: raise ValueError(f"{self!r} was opened for reading only")
     if os.getpid()!=self.pid: raise ValueError("only the process that opened the ledger may write to it")
     with self.lock:
-        self.db.execute('BEGIN IMMEDIATE')
+        try: self.db.execute('BEGIN IMMEDIATE')
+        except sqlite3.ProgrammingError: raise ValueError(f"{self!r} is closed") from None
         try: yield self.db; self.db.execute('COMMIT')
         except:
             if self.db.in_transaction: self.db.execute('ROLLBACK')
