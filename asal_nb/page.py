@@ -15,9 +15,9 @@ from html import escape
 from matplotlib.figure import Figure
 from pathlib import Path
 from .arms import _innermost, own_settings, training
-from .report import _images_of, dsc_entropy, show_asked_map, show_entropy
+from .report import _images_of, show_asked_map, show_entropy
 from .store import check_writable, write_whole
-from .study import Study
+from .study import Study, _terms
 
 # %% ../nbs/32a_page.ipynb #26b1ead1
 PITFALLS = ('data distribution','starting budget','query size','classifier configuration','alternative training')
@@ -42,7 +42,7 @@ def plan_pitfalls(runs # dicts of `seed` and `settings`, of one or several studi
         data,(first,*b) = o['settings']['data'],o['settings']['plan']
         sets.setdefault(o['seed'], set()).add(data); starts.setdefault(data, set()).add(first)
         if b: sizes.setdefault(data, set()).add(tuple(sorted(set(b))))
-    starts,sizes = [max(o.values(), key=len, default={()}) for o in (starts,sizes)] # what varies on one data set
+    starts,sizes = [max(o.values(), key=len, default={()}) for o in (starts,sizes)] # on the data set where they vary most
     most,n = max(map(len, sets.values())),len(set().union(*sets.values()))
     one = 'All runs are on one data set' if n==1 else f'Each seed has one data set; the {n} fingerprints may be splits of the same'
     grow = ' Sizes that change from round to round do not part size from time.' if any(len(o)>1 for o in sizes) else ''
@@ -57,16 +57,15 @@ def training_pitfalls(runs, # dicts of `arm` and `settings`, of one or several s
                      )->list: # (is it covered, why) for each of the last two of `PITFALLS`
     "Configuration and training, as the arms of the runs have them (Lüth et al. 2023)."
     if not isinstance(tuned, str): raise ValueError(f"tuned={tuned!r} must say in words how the classifiers were tuned")
-    kinds,chance,alone = {},set(),{}
+    kinds,chance = {},set() # each kind's trainings, with their plans
     for o in runs:
-        s,how = o['settings'],o['settings']['method']
-        key = training(how),*[str(s.get(k)) for k in ('data','plan','first','evaluate')]
-        kinds.setdefault(_kind(how), set()).add(training(how)); alone.setdefault(_kind(how), set()).add(key)
+        how,key = o['settings']['method'],_terms(o['settings'])
+        kinds.setdefault(_kind(how), set()).add(key)
         if isinstance(how, dict) and how.get('method')=='Random': chance.add(key)
-    many,plain = {k: len(v) for k,v in kinds.items() if len(v)>1},kinds.keys() & {'Supervised'}
+    many,plain = {k: n for k,v in kinds.items() if (n := len({t for t,*_ in v}))>1},kinds.keys() & {'Supervised'}
     other = {k for k in kinds if k in ('ASAL','ARAL') or k.endswith('warm-up')}
     known = other | {'Supervised','LossTrainer'}
-    both,lone = bool(plain and other),sorted(k for k in plain | other if alone[k]-chance)
+    both,lone = bool(plain and other),sorted(k for k in plain | other if kinds[k]-chance)
     why = (f"Supervised training stands beside {_listed(other)}" if both else f"The trainings are {_listed(kinds)}; " +
            (f"no ledger says whether {_listed(kinds.keys()-known)} learns from unlabelled rows" if kinds.keys()-known else
             "none that also learns from unlabelled rows is set beside supervised training") if not other else f"{_listed(other)} is there, supervised training is not")
@@ -158,9 +157,8 @@ def _choices(study, data):
 
 def _inside(learn):
     "The parts that need a learner."
-    rows = learn.ask(min(20, len(learn.pool.idx_U)))
     yield 'D against the entropy',"Does D rank the unlabelled rows as C's own uncertainty does?",picture(show_entropy(learn), "D's logits against C's entropies.")
-    yield 'Codes','The rows that would be asked next, on the map of codes.',picture(show_asked_map(learn, rows), 'Latent codes in two dimensions, with labelled and asked rows.')
+    yield 'Codes','The rows that would be asked next, on the map of codes.',picture(show_asked_map(learn, learn.ask(min(20, len(learn.pool.idx_U)))), 'Latent codes in two dimensions, with labelled and asked rows.')
 
 # %% ../nbs/32a_page.ipynb #6bc4c387
 def page_at(path,        # of the page to be
@@ -191,10 +189,10 @@ def report(self:Study,
     if len(self.seeds)<2: raise ValueError(f"{self!r} has one seed; a report compares over two or more")
     self.means(level)
     for a in self.arms if data is not None else (): self.asked(a, self.seeds[0]); _images_of(self, data, a, self.seeds[0])
-    if learn is not None: dsc_entropy(learn)
+    inside = [*_inside(learn)] if learn is not None else [] # first: it may refuse
     card = self.pitfalls(tuned=tuned).assign(covered=lambda t: t.covered.map({True: 'yes', False: 'no', None: 'cannot be told'}))
     own = own_settings({a: self.settings(a) for a in self.arms})
-    parts = [*_numbers(self, reference, on, level), *_choices(self, data), *(_inside(learn) if learn is not None else ()),
+    parts = [*_numbers(self, reference, on, level), *_choices(self, data), *inside,
              ('Pitfalls','Five ways in which comparisons mislead (Lüth et al., NeurIPS 2023), and whether this study looks at them.', html_table(card, 'pitfalls')),
              ('Settings that differ',f"{self!r}. All else is equal between the arms.", html_table(own, 'settings'))]
     write_whole(path, page(title, parts).encode())

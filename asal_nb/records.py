@@ -54,8 +54,6 @@ def _read(ledger, arms, seeds):
     every = sorted(set().union(*by.values()))
     seeds,lacks = _finished(by, ledger) if isinstance(seeds, str) else ([one_of('seeds', s, every) for s in seeds or every],{})
     _no_gaps(arms, seeds, over)
-    study = Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
-                        asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])
-                   for a in arms for s in seeds for o in [over[a,s]]])
-    study.left_out = lacks
-    return study
+    return Study([dict(arm=a, seed=s, settings=o['settings'], first=[*map(int, ledger.asked(o['id'], 0))], results=ledger.results(o['id']),
+                       asked=[i.tolist() for r in range(o['n_rounds']) if (i := ledger.asked(o['id'], r)) is not None])
+                  for a in arms for s in seeds for o in [over[a,s]]], lacks)

@@ -9,7 +9,7 @@ __all__ = ['area', 'differences', 't_interval', 'bootstrap_t', 'sign_flip', 'hol
            'labels_needed', 'power', 'detectable']
 
 # %% ../nbs/30_statistics.ipynb #53ce5633
-import math
+import math, numbers
 import matplotlib.pyplot as plt, numpy as np
 from scipy import stats
 from scipy.integrate import trapezoid
@@ -30,11 +30,8 @@ def _seeds(name, a):
     if a.ndim<1 or a.shape[-1]<2: raise ValueError(f"{name} has {a.shape[-1] if a.ndim else 1} seed; an interval needs at least 2, and 5 to say anything")
     return a
 
-def _level(level, one=True):
-    "`level`, if it is a number between 0 and 1, or an array of such where not `one`."
-    try: a = np.asarray(level, dtype=float)
-    except (TypeError,ValueError): a = np.asarray(np.nan)
-    if one and a.ndim or not ((0<a) & (a<1)).all(): raise ValueError(f"level={level!r} must lie between 0 and 1, such as .95")
+def _level(level):
+    if not isinstance(level, numbers.Real) or not 0<level<1: raise ValueError(f"level={level!r} must lie between 0 and 1, such as .95")
     return level
 
 # %% ../nbs/30_statistics.ipynb #0260b418
@@ -57,11 +54,11 @@ def differences(a, # (…,S) values of an arm, seeds last
     return a - b
 
 def t_interval(d,         # (…,S) values, seeds last
-               level=.95, # coverage; broadcasts
+               level=.95, # coverage
               )->tuple:   # mean, low, high, each (…)
     "Mean over the seeds and Student's interval for it."
     d,n = _seeds('d', d),np.shape(d)[-1]
-    half = stats.t.ppf(.5 + np.asarray(_level(level, one=False))/2, n-1)*d.std(-1, ddof=1)/math.sqrt(n)
+    half = stats.t.ppf(.5 + _level(level)/2, n-1)*d.std(-1, ddof=1)/math.sqrt(n)
     return d.mean(-1),d.mean(-1) - half,d.mean(-1) + half
 
 # %% ../nbs/30_statistics.ipynb #5c9ff188
@@ -119,7 +116,8 @@ def verdicts(d,         # (…,k,S) differences: k comparisons, seeds last
     fails = np.take_along_axis(p, order, -1) > alpha/(k-j)
     stop = np.where(fails.any(-1), fails.argmax(-1), k-1)
     at = np.take_along_axis(np.minimum(j, stop[...,None]), order.argsort(-1), -1)
-    _,lo,hi = t_interval(d, 1 - alpha/(k-at))
+    half = stats.t.ppf(1 - alpha/(k-at)/2, n-1)*se
+    lo,hi = mean-half,mean+half
     return dict(mean=mean, lo=lo, hi=hi, p=holm(p), verdict=np.where(lo>0, 'better', np.where(hi<0, 'worse', 'not shown')))
 
 # %% ../nbs/30_statistics.ipynb #e246e9ea

@@ -69,13 +69,15 @@ def _on_grid(results):
 class Study:
     "Finished runs, every arm under every seed: `.arms`, `.seeds`, `.n` (R,) labels, `.acc` (arms, seeds, R) accuracies."
     def __init__(self,
-        runs): # dicts: arm, seed, settings, first (its first rows), results (dicts of n_labelled, accuracy and more), maybe asked (rows of each round)
+        runs, # dicts: arm, seed, settings, first (its first rows), results (dicts of n_labelled, accuracy and more), maybe asked (rows of each round)
+        left_out=None, # arm -> seeds that it lacks, left out for that: see `read_study`
+    ):
         if not isinstance(runs, (list,tuple)) or not runs: raise ValueError(f"runs={runs!r:.60} must list finished runs, at least one")
         _check_runs(runs)
         self.runs = {(o['arm'],o['seed']): o for o in runs}
         self.arms,self.seeds = list(dict.fromkeys(o['arm'] for o in runs)),sorted({o['seed'] for o in runs})
         _no_gaps(self.arms, self.seeds, self.runs); _check_numbers(runs); _check_first(runs)
-        self.left_out = {} # arm -> seeds that it lacks, and that were left out for that: see `read_study`
+        self.left_out = left_out or {}
         self.n,self.acc = _on_grid([[self.runs[a,s]['results'] for s in self.seeds] for a in self.arms])
     def __repr__(self): return f"Study: {', '.join(self.arms)}; seeds {', '.join(map(str, self.seeds))}; {self.n[0]:g} to {self.n[-1]:g} labels"
     def settings(self, arm): return self.runs[one_of('arm', arm, self.arms),self.seeds[0]]['settings'] # of its first run
@@ -98,8 +100,12 @@ def means(self:Study,
          )->pd.DataFrame: # arm, at, mean, lo, hi
     "Mean accuracy and its t interval at each budget, and for the area."
     at = [*map(int, self.n), 'area']
-    rows = [(arm,o,*st.t_interval(self.values(o)[i], st._level(level))) for i,arm in enumerate(self.arms) for o in at]
+    rows = [(arm,o,*st.t_interval(self.values(o)[i], level)) for i,arm in enumerate(self.arms) for o in at]
     return pd.DataFrame(rows, columns=['arm','at','mean','lo','hi'])
+
+def _terms(s):
+    "What a run's settings must share with those of its random arm: training and plan."
+    return training(s['method']),s['data'],tuple(s['plan']),s['first'],s['evaluate']
 
 @patch
 def references(self:Study,
@@ -107,9 +113,8 @@ def references(self:Study,
               )->dict:         # arm -> its reference; arms without one are left out
     "What each arm is set against."
     if reference is not None: return {a: one_of('reference', reference, self.arms) for a in self.arms if a!=reference}
-    def key(s): return training(s['method']),s['data'],s['plan'],s['first'],s['evaluate']
     chance = [a for a in self.arms if self.is_random(a)]
-    own = {a: next((r for r in chance if key(self.settings(r))==key(self.settings(a))), None) for a in self.arms if a not in chance}
+    own = {a: next((r for r in chance if _terms(self.settings(r))==_terms(self.settings(a))), None) for a in self.arms if a not in chance}
     return {a: r for a,r in own.items() if r}
 
 # %% ../nbs/30b_study.ipynb #9763a672
@@ -183,7 +188,7 @@ def curves(self:Study,
 def penalties(self:Study, level=.95 # of each interval
              )->pd.DataFrame:
     "Share of budgets at which the row's arm beats the column's, uncorrected (Ji et al. 2023)."
-    return pd.DataFrame(st.penalty_matrix(self.acc, st._level(level)), self.arms, self.arms)
+    return pd.DataFrame(st.penalty_matrix(self.acc, level), self.arms, self.arms)
 
 @patch
 def penalty_matrix(self:Study,
@@ -215,7 +220,7 @@ def labels_needed(self:Study,
         ends = {a: st.t_interval(o.T, level)[0][-1] for a,o in zip(self.arms, self.acc)} # as `st.labels_needed` rounds it
         acc = max([m for a,m in ends.items() if a in self.references().values()] or ends.values())
     if not isinstance(acc, numbers.Real) or isinstance(acc, bool) or not 0<=acc<=1: raise ValueError(f"acc={acc!r} must be an accuracy in 0..1")
-    rows = [st.labels_needed(self.n, o, acc, st._level(level)) for o in self.acc]
+    rows = [st.labels_needed(self.n, o, acc, level) for o in self.acc]
     t = pd.DataFrame(rows, index=self.arms).assign(accuracy=float(acc))
     return t.assign(said=[f"{_labels(self.n, o['labels'])} [{_labels(self.n, o['lo'])}, {_labels(self.n, o['hi'])}], "
                           f"reached by {o['reached']} of {len(self.seeds)} seeds" for o in rows])
