@@ -10,7 +10,7 @@ SHELL  := /bin/sh
 # The networks here are small: with more threads they only wait for one another
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs bench study clean
+.PHONY: help demo test docs bench study release-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,7 +18,8 @@ help:
 	@echo 'make test               everything that CI runs'
 	@echo 'make docs               the site, in _docs/'
 	@echo 'make bench              every benchmark in bench/, results in bench/results/'
-	@echo 'make study NAME=12_name the slow cells of one notebook too, outputs stored in it'
+	@echo 'make study NAME=digits  the slow cells of one notebook too, outputs stored in it'
+	@echo 'make release-check      would a release work? builds it and installs it where nothing is'
 	@echo 'make clean              remove what was built (.venv, data and results stay)'
 
 demo: $(BASE)
@@ -30,7 +31,7 @@ test: $(DEV) $(JS)
 	$(PY) tools/make_readme.py --check
 	@if $(PY) -c 'import smalldocs' 2>/dev/null; then set -x; $(PY) tools/build_docs.py; \
 	else echo 'left out: the site, for smalldocs needs Python 3.11'; rm -rf _docs; fi
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 docs: $(DEV) $(JS)
 	$(PY) tools/build_docs.py
@@ -40,6 +41,10 @@ bench: $(DEV)
 
 study: $(DEV)
 	$(PY) tools/run_nbs.py --flags slow $(or $(NAME),--list)
+
+release-check: $(DEV)
+	$(PY) tools/check_sync.py
+	$(PY) tools/release_check.py
 
 clean:
 	rm -rf _docs _proc _proc_site out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

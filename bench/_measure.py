@@ -1,4 +1,4 @@
-"What the benchmarks share: medians taken in turns, peak memory in a fresh process, the machine and its limits."
+"What the benchmarks share: medians taken in turns, peak memory, the machine and its limits."
 import argparse
 import json
 import os
@@ -19,7 +19,8 @@ CHILD = ('import json, sys; sys.path.insert(0, {here!r}); from _measure import p
 def arguments(doc, threads=1, **kw):
     "The command line of a benchmark: --quick, --threads, which are set, and switches of its own"
     a = argparse.ArgumentParser(description=doc)
-    a.add_argument('--quick', action='store_true', help='small sizes and few repeats, nothing is written')
+    a.add_argument(
+        '--quick', action='store_true', help='small sizes and few repeats, nothing is written')
     a.add_argument('--threads', type=int, default=threads, help='of torch, BLAS and OpenMP')
     for k, v in kw.items(): a.add_argument('--' + k.replace('_', '-'), type=type(v), default=v)
     a = a.parse_args()
@@ -37,8 +38,9 @@ def use_threads(n):
 
 
 def in_turns(calls, n=5, warm=1, wait=lambda: None, clock=time.perf_counter):
-    """Seconds of each of `calls` (name -> function), `n` of each, taken in turns after `warm` that do not count.
-    With one thread `time.process_time` is a clock that stands still while neighbours have the core"""
+    """Seconds of each of `calls` (name -> function), `n` of each, in turns, after `warm` that do
+    not count. With one thread `time.process_time` is a clock that stands still while neighbours
+    have the core"""
     seconds = {k: [] for k in calls}
     for i in range(n + warm):
         for k, f in calls.items():
@@ -54,7 +56,7 @@ def medians(seconds): return {k: statistics.median(v) for k, v in seconds.items(
 
 
 def ratio(seconds, a, b):
-    "How many times as long as b a takes: the median over rounds, so that a neighbour that slows a round slows both"
+    "How many times as long as b a takes: the median over rounds, as a slow round slows both"
     return statistics.median(x/y for x, y in zip(seconds[a], seconds[b]))
 
 
@@ -65,40 +67,43 @@ def exponent(sizes, seconds):
 
 
 def rss(kind='VmHWM'):
-    "MiB this process holds now ('VmRSS') or held at most ('VmHWM'); without /proc the most it ever held"
+    "MiB this process holds now ('VmRSS') or held at most ('VmHWM', or where there is no /proc)"
     try: return int(Path('/proc/self/status').read_text().split(kind + ':')[1].split()[0])/1024
     except OSError:
         import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform == 'darwin' else 2**10)
+        unit = 2**20 if sys.platform == 'darwin' else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit
 
 
 def peak(prepare, kw):
-    "Processor seconds and memory of the function that `prepare(**kw)` returns: MiB at most, and above what was held"
+    "Processor seconds of the function that `prepare(**kw)` returns, MiB at most and above before"
     f = prepare(**kw)
     try: Path('/proc/self/clear_refs').write_text('5')       # the mark of the most held starts anew
     except OSError: pass
     before, t = rss('VmRSS'), time.process_time()
     out = f()
     seconds = time.process_time() - t
-    return dict(seconds=seconds, peak=round(rss()), above=round(rss() - before), out=out if is_plain(out) else None)
+    if not is_plain(out): out = None
+    return dict(seconds=seconds, peak=round(rss()), above=round(rss() - before), out=out)
 
 
 def is_plain(o): return isinstance(o, (int, float, str, list, dict, type(None)))
 
 
 def in_child(module, f, timeout=None, **kw):
-    """`peak` of the function `f` of the benchmark `module` in a process of its own, which imports nothing but that;
-    None if it ran out of time, a dict with `error` if it failed"""
+    """`peak` of the function `f` of the benchmark `module` in a process of its own, which imports
+    nothing but that; None if it ran out of time, a dict with `error` if it failed"""
     call = json.dumps(dict(module=module, f=f, kw=kw))
     command = [sys.executable, '-c', CHILD.format(here=str(HERE)), call]
     try: run = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired: return None
-    if run.returncode: return dict(error=(run.stderr.strip().splitlines() or [f'exit code {run.returncode}'])[-1])
+    if run.returncode:
+        return dict(error=(run.stderr.strip().splitlines() or [f'exit code {run.returncode}'])[-1])
     return json.loads(run.stdout.splitlines()[-1])
 
 
 def forked(prepare, **kw):
-    "`peak` in a fork of this process, which has imported everything already; where there is fork, and with one thread"
+    "`peak` in a fork of this process, with all its imports; where there is fork, and one thread"
     read, write = os.pipe()
     if not (child := os.fork()):
         found = dict(error='killed')
@@ -114,7 +119,7 @@ def forked(prepare, **kw):
 
 
 def bandwidth(mib=512, n=5, clock=time.perf_counter):
-    "Bytes a second at which this process reads a float32 matrix too large for the caches: the better of two ways"
+    "Bytes a second at which a float32 matrix too large for the caches is read, in the better way"
     import torch
     x, v = torch.ones(mib*2**20//256, 64), torch.ones(64)
     mid = medians(in_turns(dict(sum=lambda: x.sum(), product=lambda: x @ v), n, clock=clock))
@@ -131,7 +136,9 @@ def matmul_peak(n=2048, repeats=5, dtype='float32', device='cpu'):
 
 def processor():
     "The processor's name"
-    try: return Path('/proc/cpuinfo').read_text().split('model name')[1].split(':')[1].splitlines()[0].strip()
+    try:
+        after = Path('/proc/cpuinfo').read_text().split('model name')[1].split(':')[1]
+        return after.splitlines()[0].strip()
     except (OSError, IndexError): return platform.processor() or platform.machine()
 
 
@@ -156,9 +163,10 @@ def machine(*packages):
 def table(rows, heads=None):
     "Rows of strings and numbers as lines with aligned columns, the first one to the left"
     def word(o): return '' if o is None else f'{o:.3g}' if isinstance(o, float) else str(o)
-    rows = [[word(o) for o in r] for r in ([heads] if heads else []) + list(rows)]
+    rows = [list(map(word, r)) for r in ([heads] if heads else []) + list(rows)]
     wide = [max(map(len, c)) for c in zip(*rows)]
-    return '\n'.join('  '.join(o.rjust(w) if i else o.ljust(w) for i, (o, w) in enumerate(zip(r, wide))) for r in rows)
+    def line(r): return '  '.join([r[0].ljust(wide[0]), *map(str.rjust, r[1:], wide[1:])])
+    return '\n'.join(map(line, rows))
 
 
 def keep(name, found, quick=False):

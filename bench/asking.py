@@ -1,5 +1,5 @@
-"""Each way of asking beside scikit-activeml's, on the same features: time in turns on one thread, peak memory each in a
-fork of its own."""
+"""Each way of asking beside scikit-activeml's, on the same features: time in turns on one thread,
+peak memory each in a fork of its own."""
 import itertools
 import time
 import _measure as m
@@ -11,7 +11,7 @@ TOO_LARGE = {('ProbCover', 60_000): 'n by n distances: 29 GB'}
 
 
 def features(n, seed=0):
-    "Codes of ten clouds that overlap, and C's probabilities there; the first rows are the labelled ones"
+    "Codes of ten clouds that overlap, and C's probabilities; the first rows are labelled"
     import torch
     g = torch.Generator().manual_seed(seed)
     centre = torch.randn(C, NZ, generator=g)
@@ -23,16 +23,17 @@ def ours(rule, n, device='cpu'):
     "The rule as our method of that name runs it, a function of the seed"
     import torch
     from functools import partial
-    from asal_nb.adversarial import entropy, margin
-    from asal_nb.coldstart import kcenter, probcover, typiclust
-    from asal_nb.geometry import keyed
-    from asal_nb.gradients import badge
-    from asal_nb.sampler import ask_rows
+    from asal_nb.paper.adversarial import entropy, margin
+    from asal_nb.ask.sampler import ask_rows
+    from asal_nb.ask.coldstart import kcenter, probcover, typiclust
+    from asal_nb.methods.geometry import keyed
+    from asal_nb.methods.badge import badge
     z, p = [o.to(device) for o in features(n)]
     rows, U = torch.arange(n, device=device), torch.arange(L, n, device=device)
     if rule == 'core-set': return lambda seed=0: keyed(kcenter, z, rows, rows[:L], B, seed).tolist()
     how = {'TypiClust': typiclust, 'ProbCover': probcover}.get(rule)
-    if how: return lambda seed=0: keyed(partial(how, seed=seed), z, rows, rows[:L], B, seed).tolist()
+    if how:
+        return lambda seed=0: keyed(partial(how, seed=seed), z, rows, rows[:L], B, seed).tolist()
     if rule == 'BADGE': return lambda seed=0: badge(z[L:], p[L:], U, B, seed).tolist()
     score = {'margin': margin, 'entropy': lambda p: -entropy(p)}[rule]
     return lambda seed=0: ask_rows(score(p[L:]), U, B, seed).tolist()
@@ -59,11 +60,14 @@ def theirs(rule, n):
     plain = {'core-set': pool.CoreSet, 'TypiClust': pool.TypiClust, 'ProbCover': pool.ProbCover}
     kw = dict(n_classes=C) if rule == 'ProbCover' else {}
     if rule in plain:
-        return lambda seed=0: plain[rule](random_state=seed, **kw).query(z, y, batch_size=B).tolist()
+        def plain_query(seed=0):
+            return plain[rule](random_state=seed, **kw).query(z, y, batch_size=B).tolist()
+        return plain_query
     method = dict(margin='margin_sampling', entropy='entropy').get(rule)
 
     def query(seed=0):
-        how = pool.UncertaintySampling(method, random_state=seed) if method else pool.Badge(random_state=seed)
+        if method: how = pool.UncertaintySampling(method, random_state=seed)
+        else: how = pool.Badge(random_state=seed)
         return [int(i) for i in how.query(z, y, clf, fit_clf=False, batch_size=B)]
     return query
 
@@ -79,13 +83,14 @@ def compare(rule, n, repeats):
     fits = (rule, n) not in TOO_LARGE
     sides = dict(ours=ours, theirs=theirs) if fits else dict(ours=ours)
     memory = {k: m.forked(f, rule=rule, n=n) for k, f in sides.items()}
-    s = {k: [v['seconds']] for k, v in memory.items()}               # once will do where theirs takes half a minute
+    # once will do where theirs takes half a minute
+    s = {k: [v['seconds']] for k, v in memory.items()}
     if rule != 'ProbCover' or n < 10_000:
         calls = {k: by_seed(f(rule, n)) for k, f in sides.items()}
         s = m.in_turns(calls, repeats, clock=time.process_time)
     found = dict(rule=rule, n=n, seconds=m.medians(s), repeats=len(s['ours']),
-                 ratio=m.ratio(s, 'theirs', 'ours') if fits else None,
-                 peak={k: v['peak'] for k, v in memory.items()}, above={k: v['above'] for k, v in memory.items()})
+                 ratio=m.ratio(s, 'theirs', 'ours') if fits else None)
+    for what in ('peak', 'above'): found[what] = {k: v[what] for k, v in memory.items()}
     if fits: found['same rows'] = len({*memory['ours']['out']} & {*memory['theirs']['out']})
     else: found['left out'] = TOO_LARGE[rule, n]
     return found
@@ -94,7 +99,8 @@ def compare(rule, n, repeats):
 def main():
     a = m.arguments(__doc__, repeats=5)
     sizes, found = (SIZES[:1] if a.quick else SIZES), []
-    for rule in RULES: ours(rule, 500)(), theirs(rule, 500)()           # imports, before the first fork
+    for rule in RULES:
+        ours(rule, 500)(), theirs(rule, 500)()           # imports, before the first fork
     for n in sizes:
         for rule in RULES:
             found.append(compare(rule, n, 1 if a.quick else a.repeats))
@@ -102,13 +108,18 @@ def main():
                         machine=m.machine('scikit-activeml', 'scikit-learn'))
             m.keep('asking', kept, a.quick)
             print('.', end='', flush=True)
-    print(f'\n{B} rows of n x {NZ} features, {L} of them labelled; processor seconds on {a.threads} thread, medians;'
-          '\nMiB at most, and above the features and imports')
+    print(f'\n{B} rows of n x {NZ} features, {L} of them labelled; processor seconds on {a.threads}'
+          ' thread, medians;\nMiB at most, and above the features and imports')
+    heads = ['rule', 'n', 'ours, s', 'theirs, s', 'ratio', 'ours, MiB', 'theirs', 'ours above',
+             'theirs above', 'same']
+    print(m.table(map(as_line, found), heads))
 
-    sides = ('ours', 'theirs')
-    heads = ('rule', 'n', 'ours, s', 'theirs, s', 'ratio', 'ours, MiB', 'theirs', 'ours above', 'theirs above', 'same')
-    print(m.table([(r['rule'], r['n'], *map(r['seconds'].get, sides), r['ratio'], *map(r['peak'].get, sides),
-                    *map(r['above'].get, sides), r.get('same rows')) for r in found], heads))
+
+def as_line(r):
+    "What was found of a rule, in the order of the table's heads"
+    def both(what): return map(r[what].get, ('ours', 'theirs'))
+    return [r['rule'], r['n'], *both('seconds'), r['ratio'], *both('peak'), *both('above'),
+            r.get('same rows')]
 
 
 if __name__ == '__main__': main()

@@ -1,4 +1,4 @@
-"The main job, on digits from 20 to 200 labels: ASAL, random with the same training, random with supervised training."
+"The main job, on digits from 20 to 200 labels: ASAL, and random rows with either training."
 import argparse
 import os
 from functools import partial
@@ -12,24 +12,28 @@ def main():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument('--seeds', type=int, default=5)
     a.add_argument('--jobs', type=int, default=2)
-    a.add_argument('--paper', action='store_true', help='add the arm ASAL.paper(), and random with its training')
+    a.add_argument('--paper', action='store_true',
+                   help='add the arm ASAL.paper(), and random with its training')
     a = a.parse_args()
     import matplotlib
     matplotlib.use('Agg')
-    from asal_nb.cli import seed_data
-    from asal_nb.compare import compare
-    from asal_nb.trainers import ASAL, Random
-    import asal_nb.report  # noqa: F401, gives studies their `less`
+    from asal_nb.loop.asal import ASAL, Random
+    from asal_nb.study.compare import compare
+    from asal_nb.apps.cli import seed_data
+    import asal_nb.study.report  # noqa: F401, gives studies `compare_seeds`
     arms = {'ASAL': ASAL(), 'random (supervised)': Random()}
     if a.paper: arms['ASAL.paper()'] = ASAL.paper()
-    study = compare(arms, partial(seed_data, 'digits', '', 64), range(a.seeds), b=[40, 140], n_first=20, n_jobs=a.jobs)
+    data = partial(seed_data, 'digits', '', 64)
+    study = compare(arms, data, range(a.seeds), b=[40, 140], n_first=20, n_jobs=a.jobs)
     print(study.table(digits=3).to_string())
     others = [o for o in study.arms if o != 'ASAL']
     for n in study.n.astype(int).tolist():
-        print(f'\nwith {n} labels', study.less('ASAL', others, on=n).round(3).to_string(), sep='\n')
+        t = study.compare_seeds('ASAL', others, on=n)
+        print(f'\nwith {n} labels', t.round(3).to_string(), sep='\n')
     OUT.parent.mkdir(exist_ok=True)
     ax = study.curves()
-    ax.set(xscale='log', xticks=study.n, xticklabels=study.n.astype(int), title='digits, 95 % t-intervals')
+    ax.set(xscale='log', xticks=study.n, xticklabels=study.n.astype(int),
+           title='digits, 95 % t-intervals')
     ax.minorticks_off()
     ax.figure.savefig(OUT, bbox_inches='tight', dpi=120)
     print('\nlearning curves: out/demo.png')

@@ -1,7 +1,8 @@
-"""On a GPU: the training step in each precision and format, compiled and as CUDA graphs; copying; asking, against the
-CPU; scoring 60,000 images.
+"""On a GPU: the training step in each precision and format, compiled and as CUDA graphs; copying;
+asking, against the CPU; scoring 60,000 images.
 
-Each part is written once it is done; one that fails is kept as its error. `--device cpu --quick` is a rehearsal."""
+Each part is written once it is done; one that fails is kept as its error. `--device cpu --quick`
+is a rehearsal."""
 import contextlib
 import itertools
 import json
@@ -61,12 +62,13 @@ def learner(data, pool, bs, bs_U, kind, cbs=()):
 def eager(data, pool, bs, bs_U):
     "Name -> precision and function of the number of steps, for all that is not compiled"
     from fastai.learner import Recorder
-    from asal_nb.callbacks import ChannelsLast
+    from asal_nb.game.callbacks import ChannelsLast
     make = partial(learner, data, pool, bs, bs_U)
     forms = {k: (k, make(k)[0]) for k in DTYPE}
     forms['bf16, channels last'] = 'bf16', make('bf16', [ChannelsLast()])[0]
     run, learn = make('fp32')
-    learn.remove_cb(Recorder)                           # it fetches the loss from the device at every step
+    # it fetches the loss from the device at every step
+    learn.remove_cb(Recorder)
     forms['fp32, no recorder'] = 'fp32', run
     return forms
 
@@ -92,7 +94,8 @@ def line(seconds, rows, work, peak, memory):
 def timed(forms, a, n=15):
     "Seconds a step of each form, rounds of `n` steps taken in turns after one that does not count"
     n = 2 if a.quick else n
-    s = m.in_turns({k: partial(f, n) for k, f in forms.items()}, 1 if a.quick else 5, wait=waiting(a.device))
+    calls = {k: partial(f, n) for k, f in forms.items()}
+    s = m.in_turns(calls, 1 if a.quick else 5, wait=waiting(a.device))
     return {k: t/n for k, t in m.medians(s).items()}
 
 
@@ -123,14 +126,15 @@ def step_part(a, data, pool, peaks):
 
 
 def naive_part(a, *_):
-    "The step as published loops have it: images opened one by one on the CPU, networks on the device"
+    "The step as published loops have it: images opened one by one, networks on the device"
     data = step.some_data()
-    with tf32(False): t = timed(dict(naive=step.naive(data, step.some_pool(data), a.device)), a, 5)['naive']
+    with tf32(False):
+        t = timed(dict(naive=step.naive(data, step.some_pool(data), a.device)), a, 5)['naive']
     return dict(ms=round(t*1e3, 2), samples_s=round(2*step.BS/t))
 
 
 def busy_part(a, data, pool, peaks):
-    "What the GPU does in an eager fp32 step of 64 + 128: kernels, waits, and its busy share of a step without profiler"
+    "What the GPU does in an eager fp32 step of 64 + 128: kernels, waits, busy share of a step"
     from torch.profiler import ProfilerActivity, profile
     n, (run, _) = 2 if a.quick else 20, learner(data, pool, 64, 128, 'fp32')
     run(3)
@@ -142,19 +146,22 @@ def busy_part(a, data, pool, peaks):
     with tempfile.TemporaryDirectory() as d:
         p.export_chrome_trace(f'{d}/trace.json')
         with open(f'{d}/trace.json') as f: events = json.load(f)['traceEvents']
-    by = {k: [e for e in events if e.get('cat') == k] for k in ('kernel', 'gpu_memcpy', 'gpu_memset', 'cuda_runtime')}
-    us = sum(e.get('dur', 0) for k in ('kernel', 'gpu_memcpy', 'gpu_memset') for e in by[k])
-    waits = sum('Synchronize' in e.get('name', '') for e in by['cuda_runtime'])
-    return dict(ms=round(t*1e3, 3), kernels=round(len(by['kernel'])/n, 1), copies=round(len(by['gpu_memcpy'])/n, 1),
-                waits=round(waits/n, 1), gpu_ms=round(us/n/1e3, 3), busy=round(us/n/1e6/t, 3))
+    def of(*kinds): return [e for e in events if e.get('cat') in kinds]
+    us = sum(e.get('dur', 0) for e in of('kernel', 'gpu_memcpy', 'gpu_memset'))
+    waits = sum('Synchronize' in e.get('name', '') for e in of('cuda_runtime'))
+    return dict(ms=round(t*1e3, 3), kernels=round(len(of('kernel'))/n, 1),
+                copies=round(len(of('gpu_memcpy'))/n, 1), waits=round(waits/n, 1),
+                gpu_ms=round(us/n/1e3, 3), busy=round(us/n/1e6/t, 3))
 
 
 def compiled_at(data, pool, bs, bs_U, kind, kw, peaks, a):
     "A compiled form beside the eager one, with the seconds until its first steps are done"
     import torch
-    from asal_nb.callbacks import Compile
-    torch.compiler.reset()                                 # another size would be taken for a changing one
-    plain, run = learner(data, pool, bs, bs_U, kind)[0], learner(data, pool, bs, bs_U, kind, [Compile(**kw)])[0]
+    from asal_nb.game.callbacks import Compile
+    # another size would be taken for a changing one
+    torch.compiler.reset()
+    make = partial(learner, data, pool, bs, bs_U, kind)
+    plain, run = make()[0], make([Compile(**kw)])[0]
     t = time.perf_counter()
     memory = memory_of(run, a.device)
     t = time.perf_counter() - t
@@ -166,11 +173,12 @@ def compiled_at(data, pool, bs, bs_U, kind, kw, peaks, a):
 
 
 def compiled_part(a, data, pool, peaks):
-    "The slowest part, the most wanted form first; written form by form, and cut short when time is up"
+    "The slowest part, the most wanted form first; written form by form, cut short when time is up"
     out = {}
-    for (kind, bs, bs_U), (mode, kw) in itertools.product(COMPILED[:1] if a.quick else COMPILED, MODES.items()):
-        k, late = f'{bs}+{bs_U} {kind}, {mode}', time.perf_counter() - a.start > a.seconds
-        if late: out[k] = dict(error='left out: no time left')
+    forms = COMPILED[:1] if a.quick else COMPILED
+    for (kind, bs, bs_U), (mode, kw) in itertools.product(forms, MODES.items()):
+        k = f'{bs}+{bs_U} {kind}, {mode}'
+        if time.perf_counter() - a.start > a.seconds: out[k] = dict(error='left out: no time left')
         else: out[k] = attempt(compiled_at, data, pool, bs, bs_U, kind, kw, peaks, a)
         print(f'  {k}: {out[k]}', flush=True)
         write(a, compiled=out)
@@ -194,12 +202,15 @@ def memory_part(a, *_): return dict(copy_GB_s=round(copy_speed(a)/1e9))
 def rule(name, n, device):
     "A function of the seed: 100 of `n` rows by that rule, on the device"
     import torch
-    from asal_nb.adversarial import margin
-    from asal_nb.sampler import diverse, kmeans, one_per_centre
+    from asal_nb.paper.adversarial import margin
+    from asal_nb.ask.clusters import kmeans, one_per_centre
+    from asal_nb.ask.sampler import diverse
     if name in asking.RULES: return asking.ours(name, n, device)
     z, p = [o.to(device) for o in asking.features(n)]
-    if name == 'k-means': return lambda seed=0: one_per_centre(z, kmeans(z, asking.B, seed)).tolist()
-    return lambda seed=0: diverse(margin(p), z, torch.arange(n, device=device), asking.B, seed).tolist()
+    if name == 'k-means':
+        return lambda seed=0: one_per_centre(z, kmeans(z, asking.B, seed)).tolist()
+    rows = torch.arange(n, device=device)
+    return lambda seed=0: diverse(margin(p), z, rows, asking.B, seed).tolist()
 
 
 def asked(name, n, a):
@@ -208,17 +219,19 @@ def asked(name, n, a):
     rows = {d: f() for d, f in calls.items()}
     s = m.medians(m.in_turns(calls, 1 if a.quick else 2, warm=0, wait=waiting(a.device)))
     there, here = rows['cpu'], rows[a.device]
-    return dict(cpu_s=round(s['cpu'], 5), device_s=round(s[a.device], 5), ratio=round(s['cpu']/s[a.device], 2),
-                same=len({*there} & {*here}), same_order=there == here)
+    return dict(cpu_s=round(s['cpu'], 5), device_s=round(s[a.device], 5),
+                ratio=round(s['cpu']/s[a.device], 2), same=len({*there} & {*here}),
+                same_order=there == here)
 
 
 def large_kcenter(a):
     "k-center among a million rows, beside as many reads of all codes as it takes rows"
     import torch
-    from asal_nb.coldstart import kcenter
+    from asal_nb.ask.coldstart import kcenter
     n, b = (5000, 50) if a.quick else (1_000_000, 1000)
     g = torch.Generator(a.device).manual_seed(0)
-    z = torch.randn(10, asking.NZ, generator=g, device=a.device)[torch.arange(n, device=a.device) % 10]
+    centres = torch.randn(10, asking.NZ, generator=g, device=a.device)
+    z = centres[torch.arange(n, device=a.device) % 10]
     z += .5*torch.randn(n, asking.NZ, generator=g, device=a.device)
     t = m.in_turns(dict(large=lambda: kcenter(z, b, range(asking.L))), 1, wait=waiting(a.device))
     reads, t = b*z.nbytes/copy_speed(a), m.medians(t)['large']
@@ -238,10 +251,10 @@ def asking_part(a, *_):
 
 
 def scoring_part(a, *_):
-    "Rows a second: D's scores of a pool, in blocks that fill the device and in those made for a CPU's cache"
+    "Rows a second: D's scores of a pool, in blocks that fill the device or a CPU's cache"
     import torch
-    import asal_nb.asking  # noqa: F401, gives learners their scores
-    from asal_nb.targets import codes
+    import asal_nb.game.asking  # noqa: F401, gives learners their scores
+    from asal_nb.game.targets import codes
     n = 2000 if a.quick else scoring.N
     data, pool, game, _ = scoring.learners(n, a.device)
     rows = pool.idx_U.to(a.device)
@@ -257,8 +270,9 @@ def scoring_part(a, *_):
 
 # ----
 
-PARTS = dict(memory=memory_part, step=step_part, busy=busy_part, scoring=scoring_part, asking=asking_part,
-             naive=naive_part, compiled=compiled_part)
+PARTS = dict(
+    memory=memory_part, step=step_part, busy=busy_part, scoring=scoring_part, asking=asking_part,
+    naive=naive_part, compiled=compiled_part)
 
 
 def write(a, **parts):
@@ -270,7 +284,8 @@ def write(a, **parts):
 def main():
     a = m.arguments(__doc__, threads=4, device='', parts=','.join(PARTS), seconds=90)
     import torch
-    if not a.device and not torch.cuda.is_available(): return print('left out: this machine has no GPU')
+    if not a.device and not torch.cuda.is_available():
+        return print('left out: this machine has no GPU')
     a.device, a.start = a.device or 'cuda', time.perf_counter()
     old, a.found = m.HERE/'results/gpu.json', {}
     if a.parts != ','.join(PARTS) and old.exists(): a.found = json.loads(old.read_text())

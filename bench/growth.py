@@ -1,67 +1,79 @@
-"""How time and memory of each way of asking grow from 10,000 to a million rows of 64-d codes, on one thread; core-set
-beside the time it takes to read the codes once for each row asked."""
+"""How time and memory of each way of asking grow from 10,000 to a million rows of 64-d codes, on
+one thread; core-set beside the time it takes to read the codes once for each row asked."""
 import time
 import _measure as m
 
 SIZES, BUDGETS, NZ = (10_000, 100_000, 1_000_000), (100, 1_000), 64
-RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'TypiClust', 'BADGE', 'k-means', 'ProbCover')
-QUADRATIC = {'TypiClust': 'exact and quadratic to 60,000 rows, on 60,000 above',
-             'ProbCover': 'exact and quadratic to 60,000 rows, on 60,000 above'}
+RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'TypiClust', 'BADGE', 'k-means',
+         'ProbCover')
+QUADRATIC = dict.fromkeys(['TypiClust', 'ProbCover'],
+                          'exact and quadratic to 60,000 rows, on 60,000 above')
 
 
 def codes(n, plane=False):
-    "Ten clouds that overlap; or a plane in the 64 dimensions, where taken rows soon are near to all others"
+    "Ten clouds that overlap; or a plane in the 64 dimensions, where few rows are near to all"
     import torch
     g = torch.Generator().manual_seed(0)
     if plane: return torch.randn(n, 2, generator=g) @ torch.randn(2, NZ, generator=g)
-    return torch.randn(10, NZ, generator=g)[torch.arange(n) % 10].add_(torch.randn(n, NZ, generator=g), alpha=.5)
+    z = torch.randn(10, NZ, generator=g)[torch.arange(n) % 10]
+    return z.add_(torch.randn(n, NZ, generator=g), alpha=.5)
 
 
 def ask(rule, b, n):
     "The rule on n codes, as a function without arguments"
     import torch
-    from asal_nb.adversarial import margin
-    from asal_nb.coldstart import first_rows, kcenter
-    from asal_nb.sampler import ask_rows, diverse
+    from asal_nb.paper.adversarial import margin
+    from asal_nb.ask.sampler import ask_rows, diverse
+    from asal_nb.ask.coldstart import first_rows, kcenter
     z, rows = codes(n, 'plane' in rule), torch.arange(n)
     if 'core-set' in rule: return lambda: kcenter(z, b)
-    if rule in ('k-means', 'TypiClust', 'ProbCover'): return lambda: first_rows(z, b, rule.lower().replace('-', ''))
+    if rule in ('k-means', 'TypiClust', 'ProbCover'):
+        return lambda: first_rows(z, b, rule.lower().replace('-', ''))
     if rule == 'diverse': return lambda: diverse(z[:, 0], z, rows, b)
     p = (2*z[:, :10]).softmax(1)
     if rule == 'margin': return lambda: ask_rows(margin(p), rows, b)
-    from asal_nb.gradients import badge
+    from asal_nb.methods.badge import badge
     return lambda: badge(z, p, rows, b)
 
 
 def measure(rule, b, sizes):
-    "Seconds and MiB at each size, each in a fork, the exponent, and for core-set the ratio to b readings of the codes"
+    "Seconds and MiB at each size, in forks, the exponent, and for core-set reads of all codes"
     def reads(): return m.bandwidth(256, clock=time.process_time)
     speed, out = reads(), [m.forked(ask, rule=rule, b=b, n=n) for n in sizes]
     if bad := [o for o in out if 'error' in o]: return dict(rule=rule, b=b, **bad[0])
-    seconds, peak, above = [[o[k] for o in out] for k in ('seconds', 'peak', 'above')]
-    found = dict(rule=rule, b=b, sizes=sizes, seconds=seconds, peak=peak, above=above)
-    found['exponent'] = m.exponent(sizes, seconds)
+    found = dict(rule=rule, b=b, sizes=sizes)
+    for k in ('seconds', 'peak', 'above'): found[k] = [o[k] for o in out]
+    found['exponent'] = m.exponent(sizes, found['seconds'])
     if rule in QUADRATIC: found['note'] = QUADRATIC[rule]
     if 'core-set' in rule:
         found['bandwidth'] = (speed + reads())/2
-        found['per reading'] = [s/(b*n*NZ*4/found['bandwidth']) for s, n in zip(seconds, sizes)]
+        once = [n*NZ*4/found['bandwidth'] for n in sizes]
+        found['per reading'] = [s/(b*o) for s, o in zip(found['seconds'], once)]
     return found
 
 
 def main():
     a = m.arguments(__doc__)
     sizes, found = ([2_000, 10_000, 50_000] if a.quick else list(SIZES)), []
-    for rule in RULES: ask(rule, 10, 2_000)()                            # imports, before the first fork
+    for rule in RULES:
+        ask(rule, 10, 2_000)()                            # imports, before the first fork
     for rule in RULES:
         for b in BUDGETS[:1] if a.quick else BUDGETS:
             found.append(measure(rule, b, sizes))
             print('.', end='', flush=True)
-            m.keep('growth', dict(nz=NZ, clock='process_time', found=found, machine=m.machine('scikit-learn')), a.quick)
-    print(f'\nprocessor seconds on {a.threads} thread, exponent; for {sizes[-1]:,} rows MiB at most, imports and '
-          f'{sizes[-1]*NZ*4 >> 20} of codes among them, and times that b readings of the codes would take')
-    print(m.table([(r['rule'], r['b'], *r.get('seconds', ()), r.get('exponent'), r.get('peak', [None])[-1],
-                    r.get('per reading', [None])[-1]) for r in found],
-                  ('rule', 'b', *[f'{n:,}' for n in sizes], 'exponent', 'MiB', 'readings')))
+            kept = dict(nz=NZ, clock='process_time', found=found, machine=m.machine('scikit-learn'))
+            m.keep('growth', kept, a.quick)
+    print(f'\nprocessor seconds on {a.threads} thread, exponent; for {sizes[-1]:,} rows MiB at'
+          f' most, imports and {sizes[-1]*NZ*4 >> 20} of codes among them, and times that b reads'
+          ' of the codes would take')
+    heads = 'rule', 'b', *[f'{n:,}' for n in sizes], 'exponent', 'MiB', 'readings'
+    print(m.table(map(as_line, found), heads))
+
+
+def as_line(r):
+    "What was found of a rule, in the order of the table's heads"
+    last = [r.get(k, [None])[-1] for k in ('peak', 'per reading')]
+    return [r['rule'], r['b'], *r.get('seconds', ()), r.get('exponent'), *last]
 
 
 if __name__ == '__main__': main()

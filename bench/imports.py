@@ -1,4 +1,4 @@
-"How long `import asal_nb.all` takes beside `import fastai.vision.all`: fresh processes that take turns."
+"How long `import asal_nb.all` takes beside `import fastai.vision.all`, in fresh processes."
 import json
 import os
 import platform
@@ -9,13 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 MINE, THEIRS, N = 'asal_nb.all', 'fastai.vision.all', 9
-TIMED = 'import os, time; t = time.perf_counter(); import {}; print(time.perf_counter() - t, sum(os.times()[:2]))'
+TIMED = """
+import os, time
+t = time.perf_counter()
+import {}
+print(time.perf_counter() - t, sum(os.times()[:2]))
+"""
 
 
 def seconds(module):
     "Of one import in a process of its own: wall, and of the processor for the whole process"
-    run = subprocess.run([sys.executable, '-W', 'ignore', '-c', TIMED.format(module)], check=True,
-                         stdout=subprocess.PIPE, text=True, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    command = [sys.executable, '-W', 'ignore', '-c', TIMED.format(module)]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                         env=os.environ | {'OMP_NUM_THREADS': '1'})
     return [round(float(o), 3) for o in run.stdout.split()]
 
 
@@ -35,9 +41,10 @@ def measure(n=N):
 def setting():
     "What the numbers depend on"
     import torch
-    here = dict(machine=platform.machine(), capability=torch.backends.cpu.get_cpu_capability(), threads=1,
-                processors=os.cpu_count(), load=round(os.getloadavg()[0], 1), python=platform.python_version())
-    return here | {m: version(m) for m in ('torch', 'torchvision', 'fastai', 'matplotlib', 'scikit-learn', 'pandas')}
+    packages = ('torch', 'torchvision', 'fastai', 'matplotlib', 'scikit-learn', 'pandas')
+    return dict(machine=platform.machine(), capability=torch.backends.cpu.get_cpu_capability(),
+                threads=1, processors=os.cpu_count(), load=round(os.getloadavg()[0], 1),
+                python=platform.python_version(), **{m: version(m) for m in packages})
 
 
 def main():
@@ -45,8 +52,9 @@ def main():
     out = Path(__file__).parent/'results'/'imports.json'
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(found | dict(setting=setting()), indent=1) + '\n')
-    print(f'{MINE} takes {found["wall"]["ratio"]:.2f} times as long to import as {THEIRS} (medians of {N}); '
-          f'processor time {found["processor"]["ratio"]:.2f}')
+    wall, processor = [found[k]['ratio'] for k in ('wall', 'processor')]
+    print(f'{MINE} takes {wall:.2f} times as long to import as {THEIRS} (medians of {N}); processor'
+          f' time {processor:.2f}')
 
 
 if __name__ == '__main__': main()

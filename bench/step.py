@@ -1,8 +1,10 @@
-"""The training step against its naive form and against the processor's limit, 64 + 64 images of 28x28, in one process.
+"""The training step against its naive form and against the processor's limit, 64 + 64 images of
+28x28, in one process.
 
-The naive form is that of published loops: images opened and distorted one by one in a loader, each term of the loss
-encoding its batch again (L three times, U twice and once distorted), and both pools once more for D. Same networks,
-same equations: on the same batch both give the same loss, which is asserted before anything is timed."""
+The naive form is that of published loops: images opened and distorted one by one in a loader, each
+term of the loss encoding its batch again (L three times, U twice and once distorted), and both
+pools once more for D. Same networks, same equations: on the same batch both give the same loss,
+which is asserted before anything is timed."""
 from _measure import arguments, in_turns, keep, machine, matmul_peak, medians, ratio, table
 
 BS, PIXELS, ROWS = 64, 28, 6000
@@ -13,7 +15,7 @@ def some_data(rows=ROWS):
     import torch
     import torch.nn.functional as F
     from asal_nb.core import rng
-    from asal_nb.images import ImageData
+    from asal_nb.data.images import ImageData
     g = rng(0, 'bench')
     x = F.interpolate(torch.rand(rows, 1, 7, 7, generator=g), PIXELS, mode='bilinear')
     x, y = (x*255).to(torch.uint8), torch.arange(rows) % 10
@@ -22,14 +24,14 @@ def some_data(rows=ROWS):
 
 def some_pool(data, n=500):
     import torch
-    from asal_nb.pool import Pool
+    from asal_nb.data.pool import Pool
     pool, rows = Pool(len(data), data.n_classes), torch.arange(n)
     pool.label(rows, data.oracle(rows))
     return pool
 
 
 def naive_loaders(data, pool):
-    "Batches for ever, labelled, unlabelled and distorted: each image is opened, distorted and converted by itself"
+    "Batches for ever, labelled, unlabelled and distorted: each image is opened by itself"
     import torchvision.transforms.v2 as T
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -53,12 +55,13 @@ def naive_loaders(data, pool):
 
 def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
     "Eq. (6), each term with encodings of its own"
-    from asal_nb.classifier import log_p_y, pseudo
-    from asal_nb.adversarial import vae_adv_loss
-    from asal_nb.gauss import reparam
-    from asal_nb.networks import dsc_input
-    from asal_nb.objective import vae_loss
-    from asal_nb.url import bound, log_p_x
+    from asal_nb.paper.gauss import reparam
+    from asal_nb.paper.url import bound, log_p_x
+    from asal_nb.paper.classifier import log_p_y
+    from asal_nb.paper.adversarial import vae_adv_loss
+    from asal_nb.paper.objective import vae_loss
+    from asal_nb.game.networks import dsc_input
+    from asal_nb.game.pseudo import pseudo
 
     def url(x):
         mu, logvar = net.enc(x)
@@ -72,14 +75,15 @@ def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
         mu = net.enc(x)[0]
         return net.dsc(dsc_input(mu, net.clf(mu), net.condition))
     h = pseudo(net(x_U).detach().softmax(-1), .95)
-    return vae_loss(url(x_L) + url(x_U), said(x_L, y_L), said(x_h, h), vae_adv_loss(seen(x_L), seen(x_U)), *lam)
+    return vae_loss(
+        url(x_L) + url(x_U), said(x_L, y_L), said(x_h, h), vae_adv_loss(seen(x_L), seen(x_U)), *lam)
 
 
 def naive_step(net, opts, batch, lam):
     "E, G and C descend Eq. (6), then D descends Eq. (5) on codes made anew"
     import torch
-    from asal_nb.adversarial import dsc_loss, soft_targets
-    from asal_nb.networks import dsc_input
+    from asal_nb.paper.adversarial import dsc_loss, soft_targets
+    from asal_nb.game.networks import dsc_input
     x_L, y_L, x_U, x_h = batch
     loss = naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn(BS, net.nz, device=x_L.device))
     opts[0].zero_grad()
@@ -100,15 +104,17 @@ def naive(data, pool, device='cpu'):
     "A function that makes `n` naive steps; the loaders are on the CPU, the networks on `device`"
     import torch
     from asal_nb.core import seeded
-    from asal_nb.networks import asal_net
-    with seeded(0, 'naive'): net = asal_net(data.x_shape, data.n_classes, condition='mu+p').to(device)
+    from asal_nb.game.networks import asal_net
+    with seeded(0, 'naive'):
+        net = asal_net(data.x_shape, data.n_classes, condition='mu+p').to(device)
     lam, loaders = (2/net.gen.n_x, 1, 1, .1), naive_loaders(data, pool)
-    opts = [torch.optim.AdamW([p for k, p in net.named_parameters() if not k.startswith('dsc.')], 1e-2),
-            torch.optim.AdamW(net.dsc.parameters(), 5e-3)]
+    rest = [p for k, p in net.named_parameters() if not k.startswith('dsc.')]
+    opts = [torch.optim.AdamW(rest, 1e-2), torch.optim.AdamW(net.dsc.parameters(), 5e-3)]
 
     def steps(n):
         for _ in range(n):
-            (x_L, y_L), (x_U, _), (x_h, _) = [[t.to(device) for t in next(o)] for o in loaders]
+            (x_L, y_L), (x_U, _), (x_h, _) = map(next, loaders)
+            x_L, y_L, x_U, x_h = [t.to(device) for t in (x_L, y_L, x_U, x_h)]
             naive_step(net, opts, (x_L, y_L, x_U, x_h), lam)
     return steps
 
@@ -116,9 +122,9 @@ def naive(data, pool, device='cpu'):
 def ours(data, pool, half=False, bs=BS, bs_U=None, **kw):
     "A function that makes `n` steps of the package's learner, and the learner"
     from fastai.callback.core import Callback, CancelFitException
-    from asal_nb.callbacks import NoValid
-    from asal_nb.data import asal_dls
-    from asal_nb.training import asal_learner
+    from asal_nb.data.loaders import asal_dls
+    from asal_nb.game.callbacks import NoValid
+    from asal_nb.game.learner import asal_learner
     learn = asal_learner(asal_dls(data, pool, bs, bs_U=bs_U, seed=0), **kw)
     if half: learn.to_bf16()
 
@@ -134,12 +140,14 @@ def ours(data, pool, half=False, bs=BS, bs_U=None, **kw):
 def same_loss(data, pool):
     "Both forms give the same loss on the same batch, without noise"
     import torch
-    from asal_nb.classifier import log_p_y, pseudo
+    from asal_nb.paper.classifier import log_p_y
+    from asal_nb.game.pseudo import pseudo
     _, learn = ours(data, pool, h=None)
     net, (x, y_L) = learn.model, learn.dls.train.one_batch()
     x_L, x_U = x
     out, zero = net((x_L, x_U, x_U, torch.zeros(3*BS, net.nz))), torch.zeros(BS, net.nz)
-    loss, logp = learn.loss_func, log_p_y(out['logits_z'][2*BS:], pseudo(out['logits'][BS:].softmax(-1), .95))
+    loss, h = learn.loss_func, pseudo(out['logits'][BS:].softmax(-1), .95)
+    logp = log_p_y(out['logits_z'][2*BS:], h)
     loss.h.log_p = lambda *_: (logp, out['mu'][2*BS:], out['logvar'][2*BS:])
     a = loss.total(**loss.of(out, y_L))
     b = naive_terms(net, x_L, y_L, x_U, x_U, (loss.lam1, loss.lam2, loss.lam3, loss.lam4), zero)
@@ -147,14 +155,14 @@ def same_loss(data, pool):
 
 
 def flops(step):
-    "Floating-point operations of the matrix products and convolutions of one step, forward and backward"
+    "Floating-point operations of the matrix products and convolutions of one step, both ways"
     from torch.utils.flop_counter import FlopCounterMode
     with FlopCounterMode(display=False) as f: step(1)
     return f.get_total_flops()
 
 
 def conv_peak(repeats=9):
-    "Operations a second of a large 3x3 convolution: other kernels than the matrix product's, sometimes quicker ones"
+    "Operations a second of a large 3x3 convolution: other kernels than the matrix product's"
     import torch
     import torch.nn.functional as F
     x, w = torch.ones(64, 128, 16, 16), torch.ones(128, 128, 3, 3)
@@ -165,7 +173,7 @@ def conv_peak(repeats=9):
 
 def main():
     a = arguments(__doc__)
-    from asal_nb.callbacks import ChannelsLast
+    from asal_nb.game.callbacks import ChannelsLast
     n, rounds = (2, 3) if a.quick else (10, 7)
     data = some_data()
     pool = some_pool(data)
@@ -180,13 +188,18 @@ def main():
     s = in_turns({k: (lambda f=f: f(n)) for k, f in forms.items()}, rounds)
     peaks = {'matrix product': matmul_peak(), 'matrix product, bf16': matmul_peak(dtype='bfloat16')}
     peaks['3x3 convolution'] = conv_peak()
-    found = {k: dict(samples_s=round(2*BS*n/t), ratio=round(ratio(s, 'naive', k), 2), gflop=round(work[k]/1e9, 2),
-                     of_peak=round(work[k]*n/t/peaks['matrix product'], 2),
-                     of_conv_peak=round(work[k]*n/t/peaks['3x3 convolution'], 2)) for k, t in medians(s).items()}
+    found = {}
+    for k, t in medians(s).items():
+        speed = work[k]*n/t
+        found[k] = dict(samples_s=round(2*BS*n/t), ratio=round(ratio(s, 'naive', k), 2),
+                        gflop=round(work[k]/1e9, 2),
+                        of_peak=round(speed/peaks['matrix product'], 2),
+                        of_conv_peak=round(speed/peaks['3x3 convolution'], 2))
     heads = ['form', 'samples/s', 'ratio', 'GFLOP', 'of matmul peak', 'of conv peak']
     print(table([[k, *o.values()] for k, o in found.items()], heads))
     print('peaks, GFLOP/s:', ', '.join(f'{k} {v/1e9:.0f}' for k, v in peaks.items()))
-    keep('step', dict(forms=found, peaks={k: round(v/1e9) for k, v in peaks.items()}, rounds=rounds, steps=n,
+    peaks = {k: round(v/1e9) for k, v in peaks.items()}
+    keep('step', dict(forms=found, peaks=peaks, rounds=rounds, steps=n,
                       machine=machine('torchvision', 'fastai')), a.quick)
 
 

@@ -11,28 +11,12 @@ from conftest import ROOT, chromium
 
 pytestmark = pytest.mark.needs('chromium')
 APP = ROOT/'tests/app'
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-         '--disable-component-update', '--disable-sync']
+FOLDERS = 'JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'IPYTHONDIR'
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+         '--disable-background-networking', '--disable-component-update']
 NUMBERS = re.compile(r'round (\d+), (\d+) labels: AUC [01]\.\d\d, accuracy [01]\.\d\d')
 BYTES = 'async i => Array.from(new Uint8Array(await (await fetch(i.src)).arrayBuffer())).join()'
 WAIT = 120_000  # milliseconds, for anything: a busy machine takes long to import torch
-
-
-@pytest.fixture
-def url(tmp_path):
-    "The app's address on a Voila of its own"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        url = f'http://127.0.0.1:{s.getsockname()[1]}'
-    folders = {f'{k}DIR': str(tmp_path/k) for k in ('JUPYTER_CONFIG_', 'JUPYTER_DATA_', 'JUPYTER_RUNTIME_', 'IPYTHON')}
-    env = os.environ | folders | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    cmd = [sys.executable, '-m', 'voila', 'explore.ipynb', '--no-browser', '--Voila.ip=127.0.0.1']
-    cmd += [f'--port={url.rpartition(":")[2]}']
-    with open(tmp_path/'log', 'w') as log, subprocess.Popen(cmd, cwd=APP, env=env, stdout=log, stderr=log) as p:
-        try:
-            if not answers(url + '/voila/static/favicon.ico', p): pytest.fail((tmp_path/'log').read_text()[-3000:])
-            yield url
-        finally: p.terminate()
 
 
 def answers(address, p, seconds=60):
@@ -42,6 +26,24 @@ def answers(address, p, seconds=60):
         try: return urllib.request.urlopen(address, timeout=1).status == 200
         except OSError: time.sleep(.3)
     return False
+
+
+@pytest.fixture
+def url(tmp_path):
+    "The app's address on a Voila of its own"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    env = os.environ | {k: str(tmp_path/k) for k in FOLDERS}
+    env |= dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    cmd = [sys.executable, '-m', 'voila', 'explore.ipynb', '--no-browser', '--Voila.ip=127.0.0.1']
+    with open(tmp_path/'log', 'w') as log, \
+         subprocess.Popen([*cmd, f'--port={port}'], cwd=APP, env=env, stdout=log, stderr=log) as p:
+        try:
+            if not answers(f'http://127.0.0.1:{port}/voila/static/favicon.ico', p):
+                pytest.fail((tmp_path/'log').read_text()[-3000:])
+            yield f'http://127.0.0.1:{port}'
+        finally: p.terminate()
 
 
 @pytest.fixture
@@ -56,30 +58,31 @@ def tab():
 class Explorer:
     "What a person does with the explorer in `tab`, and sees"
     def __init__(self, tab):
-        self.tab, self.line, self.picture = tab, tab.get_by_text(NUMBERS), tab.locator('img.widget-image')
+        self.tab, self.line = tab, tab.get_by_text(NUMBERS)
         self.line.wait_for(timeout=WAIT)
 
-    def type(self, name, value):
-        "Enter `value` beside the slider called `name`; return the numbers and the picture that follow"
-        said, drawn = self.line.inner_text(), self.drawn()
-        slider = self.tab.locator('.widget-slider').filter(has=self.tab.get_by_text(name, exact=True))
-        slider.locator('.widget-readout').click()
+    def picture(self): return self.tab.locator('img.widget-image').evaluate(BYTES)
+
+    def enter(self, name, value):
+        "Type `value` beside the slider `name`; return the numbers once all has changed"
+        numbers, picture = self.line.inner_text(), self.picture()
+        label = self.tab.get_by_text(name, exact=True)
+        self.tab.locator('.widget-slider').filter(has=label).locator('.widget-readout').click()
         self.tab.keyboard.press('Control+a')
         self.tab.keyboard.type(value)
         self.tab.keyboard.press('Enter')
-        self.line.filter(has_not_text=said).wait_for(timeout=WAIT)
-        assert self.drawn() != drawn, f'the picture stays when {name} moves'
+        self.line.filter(has_not_text=numbers).wait_for(timeout=WAIT)
+        assert self.picture() != picture, f'the picture stays when {name} moves'
         return self.line.inner_text()
-
-    def drawn(self): return self.picture.evaluate(BYTES)
 
 
 def test_explorer(url, tab):
-    tab.goto(url, wait_until='domcontentloaded', timeout=WAIT)  # Voila asks another host for MathJax
+    # Voila asks another host for MathJax
+    tab.goto(url, wait_until='domcontentloaded', timeout=WAIT)
     app = Explorer(tab)
-    first, seen = app.line.inner_text(), app.drawn()
+    first, picture = app.line.inner_text(), app.picture()
     assert NUMBERS.fullmatch(first).groups() == ('0', '9')
-    assert NUMBERS.fullmatch(app.type('lam4', '4.0')).groups() == ('0', '9')
-    assert NUMBERS.fullmatch(app.type('round', '1')).groups() == ('1', '14')
-    app.type('lam4', '0.1')
-    assert app.type('round', '0') == first and app.drawn() == seen  # the way back
+    assert NUMBERS.fullmatch(app.enter('lam4', '4.0')).groups() == ('0', '9')
+    assert NUMBERS.fullmatch(app.enter('round', '1')).groups() == ('1', '14')
+    app.enter('lam4', '0.1')
+    assert app.enter('round', '0') == first and app.picture() == picture  # the way back

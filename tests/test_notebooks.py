@@ -1,9 +1,10 @@
-"Every notebook in nbs/ runs under nbdev's own rules (`#| eval: false`, `tst_flags`), against the exported module."
+"Every notebook runs under nbdev's rules (`#| eval: false`, `tst_flags`), on the exported modules."
 import os
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
-import fastai.torch_core  # noqa: F401  it changes how fastcore compares tensors: for every chapter, whatever the order
+import fastai.torch_core  # noqa: F401  it changes how fastcore compares tensors, for all chapters
+from conftest import ROOT
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
@@ -13,13 +14,16 @@ from nbdev.test import _skip_cell
 
 pytestmark = pytest.mark.repo
 cfg = get_config()
-FLAGS = set(cfg.tst_flags.split()) - set(os.environ.get('NB_FLAGS', '').split())  # NB_FLAGS="slow cuda" runs those too
+# NB_FLAGS="slow cuda" runs those too
+FLAGS = set(cfg.tst_flags.split()) - set(os.environ.get('NB_FLAGS', '').split())
 EXPORTS = {'export', 'exports', 'exporti'}
-FROM_MODULE = 'import {0} as _m; globals().update({{k: v for k, v in vars(_m).items() if not k.startswith("__")}})'
+FROM_MODULE = '''import importlib as _i
+_m = vars(_i.import_module('{}'))
+globals().update({{k: v for k, v in _m.items() if not k.startswith('__')}})'''
 
 
 def use_module(nb):
-    "Replace exported cells by the exported names, so that the cells after them test (and cover) the library itself"
+    "Replace exported cells by the names of the module: the cells after them test the library"
     if not (name := _default_exp(nb)): return
     source = FROM_MODULE.format(f'{cfg.lib_path.name}.{name}')
     for c in nb.cells:
@@ -39,7 +43,10 @@ def shell(request, monkeypatch):
     shell.close()
 
 
-@pytest.mark.parametrize('nb', sorted(nbglob(as_path=True)), ids=lambda p: p.stem)
+def name_of(p): return p.relative_to(ROOT/'nbs').with_suffix('').as_posix()
+
+
+@pytest.mark.parametrize('nb', sorted(nbglob(as_path=True)), ids=name_of)
 def test_notebook(nb, shell):
     book = NBProcessor(nb, rm_directives=False, process=True).nb
     use_module(book)

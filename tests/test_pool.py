@@ -1,13 +1,13 @@
-"Whatever is labelled in whatever order: the two pools partition the rows, and a refusal changes nothing."
+"In whatever order rows are labelled: the two pools partition them, and a refusal changes nothing."
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from asal_nb.pool import Pool, as_rows, ask_oracle
+from asal_nb.checks import as_rows
+from asal_nb.data.pool import Pool, ask_oracle
 
-plans = st.integers(1, 40).flatmap(
-    lambda n: st.tuples(st.just(n), st.permutations(range(n)), st.lists(st.integers(1, 7), max_size=8))
-)
+plans = st.integers(1, 40).flatmap(lambda n: st.tuples(
+    st.just(n), st.permutations(range(n)), st.lists(st.integers(1, 7), max_size=8)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -20,46 +20,44 @@ def test_pools_partition_the_rows(plan):
         if not rows: break
         pool.label(rows, truth[rows])
         at += len(rows)
-        assert torch.equal(torch.cat([pool.idx_L, pool.idx_U]).sort().values, torch.arange(n))
-        assert pool.idx_L.tolist() == sorted(order[:at]) and pool.idx_U.tolist() == sorted(order[at:])
-        assert torch.equal(pool.y[pool.idx_L], truth[pool.idx_L]) and (pool.y[pool.idx_U] == -1).all()
-        assert set(pool.round[rows].tolist()) == {r} and (pool.round[pool.idx_U] == -1).all()
+        L, U = pool.idx_L, pool.idx_U
+        assert torch.equal(torch.cat([L, U]).sort().values, torch.arange(n))
+        assert L.tolist() == sorted(order[:at]) and U.tolist() == sorted(order[at:])
+        assert torch.equal(pool.y[L], truth[L]) and (pool.y[U] == -1).all()
+        assert set(pool.round[rows].tolist()) == {r} and (pool.round[U] == -1).all()
     assert pool.counts().sum() == len(pool.idx_L) and len(pool) == n
 
 
-@pytest.mark.parametrize(
-    'make',
-    [list, tuple, np.array, torch.tensor, lambda o: np.array(o, 'int32'), lambda o: torch.tensor(o, dtype=torch.uint8)],
-)
+@pytest.mark.parametrize('make', [
+    list, tuple, np.array, torch.tensor, lambda o: np.array(o, 'int32'),
+    lambda o: torch.tensor(o, dtype=torch.uint8)])
 def test_rows_in_any_form(make):
     pool = Pool(5, 2)
     pool.label(make([3, 1]), make([1, 0]))
     assert pool.y.tolist() == [-1, 0, -1, 1, -1] and pool.y.dtype == pool.idx_L.dtype == torch.int64
+    assert as_rows(make([4, 0, 2]), 5).tolist() == [4, 0, 2] and as_rows([], 5).dtype == torch.int64
 
 
-@pytest.mark.parametrize(
-    'rows, y, why',
-    [
-        ([0], [2], 'label 2 does not exist'),
-        ([0], [-1], 'label -1 does not exist'),
-        ([5], [0], 'row 5 does not exist'),
-        ([-1], [0], 'row -1 does not exist'),
-        ([0, 0], [0, 0], 'more than once'),
-        ([1], [0], 'labelled already'),
-        ([0, 2], [0], '1 labels, but 2 rows'),
-        ([[0]], [0], 'shape'),
-        ([0], [[0]], 'shape'),
-        ([0.0], [0], 'whole numbers'),
-        ([0], [0.0], 'whole numbers'),
-        ([True], [0], 'whole numbers'),
-        ([0], [float('nan')], 'whole numbers'),
-        (['a'], [0], 'list of whole numbers'),
-        ([0], ['cat'], 'list of whole numbers'),
-        ([0], [None], 'whole numbers'),
-        (3, [0], 'shape'),
-        (None, [0], 'list of whole numbers'),
-    ],
-)
+@pytest.mark.parametrize('rows, y, why', [
+    ([0], [2], 'label 2 does not exist'),
+    ([0], [-1], 'label -1 does not exist'),
+    ([5], [0], 'row 5 does not exist'),
+    ([-1], [0], 'row -1 does not exist'),
+    ([0, 0], [0, 0], 'more than once'),
+    ([1], [0], 'labelled already'),
+    ([0, 2], [0], '1 labels, but 2 rows'),
+    ([[0]], [0], 'shape'),
+    ([0], [[0]], 'shape'),
+    ([0.], [0], 'whole numbers'),
+    ([0], [0.], 'whole numbers'),
+    ([True], [0], 'whole numbers'),
+    ([0], [float('nan')], 'whole numbers'),
+    (['a'], [0], 'list of whole numbers'),
+    ([0], ['cat'], 'list of whole numbers'),
+    ([0], [None], 'whole numbers'),
+    (3, [0], 'shape'),
+    (None, [0], 'list of whole numbers'),
+])
 def test_refusals_change_nothing(rows, y, why):
     pool = Pool(5, 2)
     pool.label([1], [0])
@@ -69,12 +67,12 @@ def test_refusals_change_nothing(rows, y, why):
     assert torch.equal(pool.y, was[0]) and torch.equal(pool.round, was[1])
 
 
-def test_rounds():
+def test_sizes_and_rounds():
+    for n, c in ((0, 2), (3, 0), (2.5, 2), (True, 2)):
+        with pytest.raises(ValueError): Pool(n, c)
     pool = Pool(6, 2)
-    pool.label([0], [0])
-    pool.label([1], [0], round=0)
-    pool.label([2], [1], round=4)
-    pool.label([], [])
+    for rows, y, r in (([0], [0], None), ([1], [0], 0), ([2], [1], 4), ([], [], None)):
+        pool.label(rows, y, r)
     pool.label([3], [1])
     assert pool.round.tolist() == [0, 0, 4, 5, -1, -1]
     for bad in (-1, 1.5, True, '0'):
@@ -85,31 +83,20 @@ def test_a_copy_goes_its_own_way():
     a = Pool(4, 2)
     a.label([0], [1])
     b = a.copy()
-    b.label([1], [0]); a.label([2], [0])
+    b.label([1], [0])
+    a.label([2], [0])
+    b.hold([0])
     assert a.y.tolist() == [1, -1, 0, -1] and b.y.tolist() == [1, 0, -1, -1]
+    assert a.idx_L.tolist() == [0, 2] and b.idx_L.tolist() == [1] and b.round.tolist()[1] == 1
 
 
-def test_the_oracle_cannot_change_what_it_was_asked():
+def test_an_oracle_that_gives_up_or_changes_what_it_was_asked():
     pool = Pool(4, 2)
+    def tired(rows): raise RuntimeError('tired')
+    with pytest.raises(RuntimeError, match='tired'): ask_oracle(tired, pool, [0])
+    assert not len(pool.idx_L)
     def oracle(rows):
         rows += 1
         return [1, 0]
     assert ask_oracle(oracle, pool, [0, 2]).tolist() == [1, 0]
     assert pool.idx_L.tolist() == [0, 2]
-
-
-def test_an_oracle_that_gives_up_changes_nothing():
-    pool = Pool(4, 2)
-    def oracle(rows): raise RuntimeError('tired')
-    with pytest.raises(RuntimeError, match='tired'): ask_oracle(oracle, pool, [0])
-    assert not len(pool.idx_L)
-
-
-@pytest.mark.parametrize('n, c', [(0, 2), (3, 0), (2.5, 2), (True, 2)])
-def test_sizes(n, c):
-    with pytest.raises(ValueError): Pool(n, c)
-
-
-def test_as_rows_keeps_the_order():
-    assert as_rows(torch.tensor([4, 0, 2]), 5).tolist() == [4, 0, 2]
-    assert as_rows([], 5).dtype == torch.int64

@@ -1,37 +1,60 @@
-"""LL4AL, VAAL, TA-VAAL and SRAAL: each loss against a reference written here in numpy, from the papers' equations;
-who moves whom; odd batches, tiny, full and lopsided pools; two rounds in the loop."""
+"""Methods of others that train more than a classifier: each loss against a reference in numpy, from
+the papers' equations; who moves whom; odd batches, shapes and pools; two rounds in the loop."""
 import json
+import math
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from scipy.special import expit, log_expit, softmax
 from torch import nn
-from asal_nb.adversarial import dsc_loss, oui, soft_targets
 from asal_nb.core import rng
-from asal_nb.data import asal_dls
-from asal_nb.exam import probabilities
-from asal_nb.images import ImageData
-from asal_nb.learning_loss import LearningLoss, LossNet, LossTrainer, drawn, pair_loss, predicted_loss
-from asal_nb.loop import ActiveLearning
-from asal_nb.networks import asal_net
-from asal_nb.pool import Pool
-from asal_nb.sraal import SRAAL, task_batch
-from asal_nb.targets import Plain
-from asal_nb.tavaal import TAVAAL, RankedNet, ranked_batch
-from asal_nb.trainers import ASAL, Random, Supervised
-from asal_nb.training import ASALLoss
-from asal_nb.turns import dsc_batch, dsc_step
-from asal_nb.vaal import VAAL, beside, sampler_learner
+from asal_nb.paper.adversarial import dsc_loss, soft_targets
+from asal_nb.data.pool import Pool
+from asal_nb.data.images import ImageData
+from asal_nb.data.loaders import asal_dls
+from asal_nb.game.networks import asal_net
+from asal_nb.game.targets import Plain
+from asal_nb.game.turns import descend, dsc_batch
+from asal_nb.game.learner import probabilities, ASALLoss
+from asal_nb.loop.asal import ASAL, Random, Supervised
+from asal_nb.loop.loop import ActiveLearning
+from asal_nb.methods.learning_loss import LearningLoss, LossNet, LossTrainer, pair_loss
+from asal_nb.methods.vaal import VAAL, beside, sampler_learner
+from asal_nb.methods.tavaal import TAVAAL, RankedNet, ranked_batch
+from asal_nb.methods.sraal import SRAAL, task_batch
+from asal_nb.methods.generators import ClassEncoder, ImageGenerator
+from asal_nb.methods.aral import ARAL, ARALLoss, gan_loss, log_q, mean_gap
+from asal_nb.methods.dgaal import DGAAL, DGAALLoss, fool, state_loss, told_apart
 
-F64, QUICK = torch.float64, dict(n_steps=4, bs=8)
-TASK = Supervised(n_steps=4, bs=8)
-MAKE = dict(vaal=lambda **kw: VAAL(TASK, **QUICK, **kw),
-            tavaal=lambda **kw: TAVAAL(LossTrainer('ranknet', n_steps=4, bs=8), **QUICK, **kw),
-            sraal=lambda **kw: SRAAL(TASK, **QUICK, **kw),
-            sraal_task=lambda **kw: SRAAL(TASK, uncertainty='task', **QUICK, **kw),
-            learning_loss=lambda **kw: LearningLoss(**QUICK, **kw))
+F64 = torch.float64
+
+
+def made(kind, n_steps=4, bs=8, **kw):
+    "A quick method"
+    quick = dict(n_steps=n_steps, bs=bs)
+    if kind == 'learning_loss': return LearningLoss(**quick, **kw)
+    if kind == 'aral': return ARAL(bs_U=20, **quick, **kw)
+    if kind == 'tavaal': return TAVAAL(LossTrainer('ranknet', **quick), **quick, **kw)
+    if kind == 'sraal_task': kw['uncertainty'] = 'task'
+    cls = dict(vaal=VAAL, dgaal=DGAAL).get(kind, SRAAL)
+    return cls(Supervised(**quick), **quick, **kw)
+
+
 SAMPLERS = ['vaal', 'tavaal', 'sraal', 'sraal_task']
+DRAWING = ['aral', 'dgaal']
+GAMES = SAMPLERS + DRAWING
+MAKE = [*GAMES, 'learning_loss']
+
+
+def each(kinds): return pytest.mark.parametrize('kind', kinds)
+
+
+def game_of(kind, learn):
+    "Who plays: ARAL's own learner, or the sampler beside the task model"
+    return learn if kind == 'aral' else learn.sampler
 
 
 def toy(n=60, c=3, shape=(1, 8, 8)):
@@ -55,37 +78,38 @@ POOL = labelled(DATA, range(0, 24, 2))
 @pytest.fixture(scope='module')
 def fitted():
     "Each method's learner after one round"
-    return {k: f().fit(DATA.blind(), POOL, None, seed=0) for k, f in MAKE.items()}
+    return {k: made(k).fit(DATA.blind(), POOL, None, seed=0) for k in MAKE}
 
 
-def same(got, want): np.testing.assert_allclose(float(got.detach()), want, rtol=1e-9, atol=1e-9)
+def same(got, want, tol=1e-9):
+    got = torch.as_tensor(got, dtype=F64).detach().numpy()
+    np.testing.assert_allclose(got, want, rtol=tol, atol=tol)
 
 
 # --- the losses ---
 
 def ref_pairs(l_hat, l, how, xi=1.):
     "The pairs one by one, from both ends"
-    out, i, j = [], 0, len(l) - 1
-    while i < j:
-        s = 1 if l[i] > l[j] else -1
-        gap = l_hat[i] - l_hat[j]
-        out.append(max(0, xi - s*gap) if how == 'hinge' else -log_expit(s*gap))
-        i, j = i + 1, j - 1
+    out = []
+    for i in range(len(l)//2):
+        gap = (l_hat[i] - l_hat[-1-i])*(1 if l[i] > l[-1-i] else -1)
+        out.append(max(0, xi - gap) if how == 'hinge' else -log_expit(gap))
     return np.mean(out) if out else 0.
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 65), st.sampled_from(['hinge', 'ranknet']), st.floats(0, 3), st.integers(0, 99))
+@given(
+    st.integers(1, 65), st.sampled_from(['hinge', 'ranknet']), st.floats(0, 3), st.integers(0, 99))
 def test_pair_loss(n, how, xi, seed):
+    "As pair by pair; it moves the predictions alone, not that of a row without a partner."
     l, l_hat = [2*torch.randn(n, dtype=F64, generator=rng(seed, k)) for k in 'ab']
     if n > 3: l[0] = l[-1]  # a tie
-    same(pair_loss(l_hat, l, how, xi), ref_pairs(l_hat.numpy(), l.numpy(), how, xi))
-
-
-def test_pair_loss_moves_the_predictions_alone():
-    l, l_hat = [torch.randn(7, generator=rng(k)).requires_grad_() for k in 'ab']
-    pair_loss(l_hat, l).backward()
-    assert l.grad is None and l_hat.grad[3] == 0 and l_hat.grad.abs().sum() > 0
+    want = ref_pairs(l_hat.numpy(), l.numpy(), how, xi)
+    for o in (l, l_hat): o.requires_grad_()
+    loss = pair_loss(l_hat, l, how, xi)
+    same(loss, want)
+    loss.backward()
+    assert l.grad is None and (n % 2 == 0 or l_hat.grad[n//2] == 0)
 
 
 def mlp_D(net, z):
@@ -99,41 +123,43 @@ def mlp_D(net, z):
 
 
 def case(kind, n_L=5, n_U=7, seed=0):
-    "A net in float64, images and noise"
+    "Nets in float64, images and noise"
     torch.manual_seed(seed)
-    task = LossNet(*(lambda o: (o.enc, o.clf))(asal_net((1, 8, 8), 3)), (1, 8, 8)).double()
-    net = (RankedNet((1, 8, 8), 3, task) if kind == 'tavaal' else asal_net((1, 8, 8), 3)).double()
-    x = torch.rand(n_L + n_U, 1, 8, 8, dtype=F64)
-    return task, net, x[:n_L], x[n_L:], torch.randn(n_L + n_U, 32, dtype=F64), torch.arange(n_L) % 3
+    own = asal_net((1, 8, 8), 3)
+    task = LossNet(own.enc, own.clf, (1, 8, 8)).double()
+    net = RankedNet((1, 8, 8), 3, task) if kind == 'tavaal' else asal_net((1, 8, 8), 3)
+    x, eps = torch.rand(n_L + n_U, 1, 8, 8, dtype=F64), torch.randn(n_L + n_U, 32, dtype=F64)
+    return SimpleNamespace(
+        task=task, net=net.double(), x_L=x[:n_L], x_U=x[n_L:], eps=eps, y=torch.arange(n_L) % 3)
 
 
 @pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('kind', SAMPLERS)
+@each(SAMPLERS)
 def test_sampler_losses(kind, seed):
     "url, cls_L, adv and dsc as the learners compute them, and from the equations in numpy"
-    task, net, x_L, x_U, eps, y = case(kind, seed=seed)
-    beta, beta_c, n = .3, .2, len(x_L)
-    x = torch.cat([x_L, x_U])
+    c = case(kind, seed=seed)
+    net, x = c.net, torch.cat([c.x_L, c.x_U])
+    n, weights = len(c.x_L), dict(beta=.3, beta_c=.2)
     with torch.no_grad():
         mu, logvar = net.enc(x)
-        z = mu + (logvar/2).exp()*eps
-        r = torch.from_numpy(expit(task.eval()((x,))['l_hat'].numpy()))[:, None]
+        z = mu + (logvar/2).exp()*c.eps
+        r = torch.from_numpy(expit(c.task.eval()((x,))['l_hat'].numpy()))[:, None]
         x_hat = net.gen(torch.cat([z, r], 1) if kind == 'tavaal' else z).numpy()
-        p_z, p_mu, p_task = [softmax(o.numpy(), 1) for o in (net.clf(z), net.clf(mu), task(x))]
-    d = mlp_D(net, torch.cat([mu, r], 1) if kind == 'tavaal' else mu)
+        seen = torch.cat([mu, r], 1) if kind == 'tavaal' else mu
+        d_net = net.dsc(seen)
+        p_z = softmax(net.clf(z).numpy(), 1)
+        p_U = softmax((c.task(x) if kind == 'sraal_task' else net.clf(mu)).numpy(), 1)[n:]
+    d = mlp_D(net, seen)
     kl = .5*(mu.numpy()**2 + np.exp(logvar.numpy()) - 1 - logvar.numpy()).sum(1)
-    rec = -.5*((x_hat - x.numpy())**2).reshape(len(x), -1).sum(1) - beta*kl
-    log_p = np.log(p_z[np.arange(n), y.numpy()]) - beta_c*kl[:n]
-    t = dict(vaal=0., tavaal=0., sraal=1 - ref_oui(p_mu[n:]), sraal_task=1 - ref_oui(p_task[n:]))[kind]
-    want = dict(url=rec[:n].mean() + rec[n:].mean(), cls_L=log_p.mean(),
-                adv=-log_expit(d[:n]).mean() - log_expit(d[n:]).mean(),
-                dsc=-log_expit(d[:n]).mean() - (t*log_expit(d[n:]) + (1 - t)*log_expit(-d[n:])).mean())
-    got = ASALLoss(Plain(), 1., beta=beta, beta_c=beta_c).of(net((x_L, x_U, None, eps)), y)
-    for k in ('url', 'cls_L', 'adv'): same(got[k], want[k])
-    with torch.no_grad(): d = net.dsc(torch.cat([mu, r], 1) if kind == 'tavaal' else mu)
-    p = torch.from_numpy(p_task if kind == 'sraal_task' else p_mu)[n:]
-    t_U = soft_targets(p, 'oui') if kind.startswith('sraal') else None
-    same(dsc_loss(d[:n], d[n:], t_U), want['dsc'])
+    rec = -.5*((x_hat - x.numpy())**2).reshape(len(x), -1).sum(1) - .3*kl
+    log_p = np.log(p_z[np.arange(n), c.y.numpy()]) - .2*kl[:n]
+    want = dict(
+        url=rec[:n].mean() + rec[n:].mean(), cls_L=log_p.mean(),
+        adv=-log_expit(d[:n]).mean() - log_expit(d[n:]).mean())
+    got = ASALLoss(Plain(), 1., **weights).of(net((c.x_L, c.x_U, None, c.eps)), c.y)
+    for k, v in want.items(): same(got[k], v)
+    t_U = soft_targets(torch.from_numpy(p_U), 'oui') if kind.startswith('sraal') else None
+    same(dsc_loss(d_net[:n], d_net[n:], t_U), ref_dsc(kind, d[:n], d[n:], p_U))
 
 
 def ref_oui(p):
@@ -146,241 +172,382 @@ def ref_oui(p):
     return np.array(out)
 
 
-BATCH = dict(vaal=dsc_batch, tavaal=ranked_batch, sraal=dsc_batch)
+def ref_dsc(kind, d_L, d_U, p_U):
+    "D's loss; SRAAL's targets of unlabelled rows are by the class probabilities `p_U`"
+    t = 1 - ref_oui(p_U) if kind.startswith('sraal') else 0.
+    return -log_expit(d_L).mean() - (t*log_expit(d_U) + (1 - t)*log_expit(-d_U)).mean()
 
 
-@pytest.mark.parametrize('kind', SAMPLERS)
+@each(SAMPLERS)
 def test_what_dsc_is_shown(kind):
     "Inputs and targets as D's step makes them (in float32), without gradient, modes as they were"
-    task, net, x_L, x_U, _, _ = case(kind)
-    task, net, x = task.float(), net.float(), torch.cat([x_L, x_U]).float()
-    batch = BATCH.get(kind, lambda *a: task_batch(*a, model=task))
-    z, t_U = batch(net, x[:5], x[5:], 'oui' if kind.startswith('sraal') else None)
+    c, is_sraal = case(kind), kind.startswith('sraal')
+    task, net = c.task.float(), c.net.float()
+    x = torch.cat([c.x_L, c.x_U]).float()
+    batch = dict(vaal=dsc_batch, tavaal=ranked_batch, sraal=dsc_batch).get(kind)
+    batch = batch or (lambda *a: task_batch(*a, model=task))
+    z, t_U = batch(net, x[:5], x[5:], 'oui' if is_sraal else None)
     with torch.no_grad():
         mu, r = net.enc(x)[0], task((x,))['l_hat'].sigmoid()[:, None]
         p = net.clf(mu[5:]) if kind == 'sraal' else task(x[5:])
-    want = 1 - ref_oui(softmax(p.numpy(), 1)) if kind.startswith('sraal') else np.zeros(7)
+    want = 1 - ref_oui(softmax(p.numpy(), 1)) if is_sraal else np.zeros(7)
     torch.testing.assert_close(z, torch.cat([mu, r], 1) if kind == 'tavaal' else mu)
     np.testing.assert_allclose(t_U.numpy(), want, atol=1e-4)
     assert not z.requires_grad and not t_U.requires_grad and task.training and net.training
 
 
-def test_oui_table():
-    p = np.array([[1.] + [0]*9, [.9] + [.1/9]*9, [.9, .1] + [0]*8, [.5, .5] + [0]*8, [.1]*10])
-    got = oui(torch.from_numpy(p)).numpy()
-    np.testing.assert_allclose(got, [0, .1, .111, .778, 1], atol=5e-4)
-    np.testing.assert_allclose(got[:4], ref_oui(p[:4]), atol=1e-12)
+def sp(a): return np.logaddexp(0, a)
+def normals(seed, *shapes):
+    g = rng(seed)
+    return [torch.randn(*o, generator=g, dtype=F64)*2 for o in shapes]
+
+
+sizes = st.integers(1, 9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, sizes, sizes, st.integers(0, 10**6))
+def test_arals_losses(n, m, k, seed):
+    real, drawn = normals(seed, (n, k), (m, k))
+    A_R, A_hat = [np.log(np.exp(o.numpy()).sum(1)) for o in (real, drawn)]
+    same(gan_loss(real, drawn), .5*sp(-A_R).mean() + .5*sp(A_hat).mean())
+    same(mean_gap(drawn, real), np.abs(drawn.numpy().mean(0) - real.numpy().mean(0)).sum())
+    q = normals(seed + 1, (n, k), (n, k))
+    mu, logvar = [o.numpy() for o in q]
+    want = (real.numpy() - mu)**2/np.exp(logvar) + logvar + math.log(2*math.pi)
+    same(log_q(real, *q), -.5*want.sum(1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, sizes, st.integers(0, 9), st.integers(0, 10**6), st.floats(0, 3))
+def test_dgaals_losses(n, m, k, seed, w):
+    d = normals(seed, (n,), (m,), (k,))
+    L, U = d[0].numpy(), d[1].numpy()
+    cost = sp(-d[2].numpy()).mean() if k else 0
+    same(fool(d[2]), cost)
+    same(state_loss(*d, w), sp(-L).mean() + sp(U).mean() + w*cost)
+    same(told_apart(lambda x: 2*x, *d[:2]), sp(-2*L).mean() + sp(2*U).mean())
+
+
+def five(a, b): return st.lists(st.floats(a, b), min_size=5, max_size=5)
+
+
+@given(five(-5, 5), five(0, 5))
+def test_the_sums(t, lam):
+    loss = ARALLoss(10, **dict(zip(('lam_gan', 'lam_trd', 'lam_rec', 'lam_adv', 'lam_y'), lam)))
+    same(loss.total(t[0], t[1]), t[0] + lam[0]*t[1])
+    same(loss.of_others(*t), t[0] + lam[2]*t[1] - lam[1]*.2*t[2] + lam[3]*t[3] + lam[4]*t[4])
+    loss = DGAALLoss(lam[0], lam4=lam[1], lam_r=lam[2])
+    same(loss.total(*t[:3]), -lam[0]*t[0] + lam[2]*t[1] + lam[1]*t[2])
 
 
 # --- who moves whom ---
 
-@pytest.mark.parametrize('kind', SAMPLERS)
-def test_dsc_step_moves_dsc_alone(kind):
-    "Bit for bit, the task model and its ranker among the others"
-    learn = MAKE[kind]().fit(DATA.blind(), POOL, None, seed=0)
-    s, task = learn.sampler, learn.model
-    nets = dict(sampler=s.model, task=task)
-    nets = {f'{n}.{k}': v for n, net in nets.items() for k, v in net.state_dict().items()}
-    was = {k: v.clone() for k, v in nets.items()}
-    (x_L, x_U), _ = learn.batch()
-    dsc_step(s.dsc, s.opt, *s.dsc_step.batch(s.model, x_L, x_U, s.dsc_step.relabel))
-    moved = [k for k, v in nets.items() if not torch.equal(v, was[k])]
-    assert moved and all(k.startswith('sampler.dsc.') for k in moved)
+MOVERS = dict(aral=[{'gen', 'q'}, {'dsc'}], dgaal=[{'gen'}, {'dsc'}, {'real1', 'real2', 'last'}])
+FIRST = dict(aral={'enc', 'clf'}, dgaal={'enc', 'rec'})
+FELT = dict(
+    aral=dict(adv={'q', 'dsc'}, cls=FIRST['aral'], gan=FIRST['aral'], trd={'gen', 'q'}),
+    dgaal=dict(adv={'enc', 'dsc'}, url=FIRST['dgaal'], last={'last'}, real1={'real1'},
+               real2={'real2'}))
+AT_LEAST = dict(
+    aral=dict(rec={'gen', 'q'}, mean_gap={'gen'}),
+    dgaal=dict(fool1={'enc', 'rec'}, fool2={'gen'}, fool_s={'gen'}))
 
 
-@pytest.mark.parametrize('kind', SAMPLERS)
-def test_gradients(fitted, kind):
-    "Eq. (4) reaches E, D's loss reaches D alone, and nothing reaches the task model"
+def state(net): return {k: v.clone() for k, v in net.state_dict().items()}
+def players(names): return {k.split('.')[0] for k in names}
+def changed(net, was):
+    return players(k for k, v in net.state_dict().items() if not torch.equal(v, was[k]))
+
+
+def fresh(kind):
+    "A learner that nobody else uses, and who plays in it"
+    learn = made(kind).fit(DATA.blind(), POOL, None, seed=0)
+    return learn, game_of(kind, learn)
+
+
+@each(GAMES)
+def test_each_move_is_the_movers_own(kind):
+    "Bit for bit; a task model apart and its ranker stand still"
+    learn, game = fresh(kind)
+    moves = game.moves(*game.first_pass(game.dls.train.one_batch()))
+    task = state(learn.model)
+    for who in MOVERS.get(kind, [{'dsc'}]):
+        was = state(game.model)
+        params, _, loss = next(moves)
+        descend(loss, params, game.opt)
+        assert changed(game.model, was) == who
+    assert next(moves, None) is None and (kind == 'aral' or not changed(learn.model, task))
+
+
+@each(DRAWING)
+def test_every_player_learns_in_a_fit(kind, monkeypatch):
+    "The first player's move is its own, too: the others stand still at first"
+    game = fresh(kind)[1].silence()
+    was = state(game.model)
+    with monkeypatch.context() as m:
+        m.setattr('asal_nb.game.turns.descend', lambda *a: None)
+        game.fit(1, 1e-2)
+    assert changed(game.model, was) == FIRST[kind]
+    game.fit(1, 1e-2)
+    assert changed(game.model, was) == players(k for k, _ in game.model.named_children())
+
+
+@each([*DRAWING, 'tavaal'])  # whose D moves at each step
+def test_the_moves_descend_what_terms_shows(kind, monkeypatch):
+    "A step's losses are those that `terms_of` gives for its batch and noise"
+    game = fresh(kind)[1].silence()
+    monkeypatch.setattr('asal_nb.game.turns.descend', lambda *a: None)
+    game.loss_func.total = lambda **terms: 0*sum(terms.values())  # nobody moves
+    game.create_opt()  # without memory of what it was trained for
+    game.dls.train.n_steps, noise = 1, game.dls.rng.get_state()
+    want = game.terms_of(game.dls.train.one_batch())
+    game.dls.rng.set_state(noise)
+    game.fit(1)
+    assert game.loss_func.terms == {k: v.detach() for k, v in want.items()}
+
+
+@each(GAMES)
+def test_who_feels_which_term(fitted, kind):
+    "Eq. (4) reaches the encoder of codes, D's loss D alone, no term a task model apart"
     learn = fitted[kind]
-    t, s = learn.terms(learn.batch()), learn.sampler.model
-    for o in (s, learn.model): o.zero_grad(set_to_none=True)
-    t['dsc'].backward(retain_graph=True)
-    assert all(p.grad is None for k, p in s.named_parameters() if not k.startswith('dsc.'))
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in s.dsc.parameters())
-    t['adv'].backward(retain_graph=True)
-    assert all(p.grad is not None for p in s.enc.trunk.parameters()) and s.enc.mu.weight.grad.abs().sum() > 0
-    sum(t.values()).backward()
-    assert all(p.grad is None for p in learn.model.parameters())
+    net, terms = game_of(kind, learn).model, learn.terms(POOL.idx_L, POOL.idx_U)
+    ps = dict(net.named_parameters())
+
+    def felt(term):
+        "Names of the parameters that a term has a gradient for"
+        kw = dict(retain_graph=True, allow_unused=True)
+        gs = torch.autograd.grad(terms[term], [*ps.values()], **kw)
+        return {k for k, g in zip(ps, gs) if g is not None and g.abs().sum() > 0}
+    assert players(felt('dsc')) == {'dsc'}
+    assert any('.trunk.' in k for k in felt('adv')) and any('.mu.' in k for k in felt('adv'))
+    for k, who in FELT.get(kind, dict(adv={'enc', 'dsc'})).items(): assert players(felt(k)) == who
+    for k, who in AT_LEAST.get(kind, {}).items(): assert players(felt(k)) >= who
+    sum(terms.values()).backward()
+    assert kind == 'aral' or all(p.grad is None for p in learn.model.parameters())
 
 
-@pytest.mark.parametrize('kind', SAMPLERS)
+@each([*SAMPLERS, 'dgaal'])
 def test_the_task_is_trained_as_without_a_sampler(fitted, kind):
-    alone = MAKE[kind]().train.fit(DATA.blind(), POOL, None, seed=0)
-    assert all(torch.equal(v, fitted[kind].model.state_dict()[k]) for k, v in alone.model.state_dict().items())
+    alone = made(kind).train.fit(DATA.blind(), POOL, None, seed=0)
+    assert not changed(alone.model, fitted[kind].model.state_dict())
     assert torch.equal(probabilities(alone, DATA.x_test), probabilities(fitted[kind], DATA.x_test))
-
-
-def test_vaal_sees_no_class(fitted):
-    wrong = Pool(60, 3)
-    wrong.label(POOL.idx_L, (POOL.y[POOL.idx_L] + 1) % 3)
-    other = {k: MAKE[k]().fit(DATA.blind(), wrong, None, seed=0).scores(POOL.idx_U) for k in ('vaal', 'sraal')}
-    assert torch.equal(other['vaal'], fitted['vaal'].scores(POOL.idx_U))
-    assert not torch.equal(other['sraal'], fitted['sraal'].scores(POOL.idx_U))
 
 
 def test_no_other_method_has_the_loss_module(fitted):
     has = {k for k, v in fitted.items() if isinstance(v.model, LossNet)}
     assert has == {'learning_loss', 'tavaal'}
-    assert not any(isinstance(m, LossNet) for k in SAMPLERS for m in fitted[k].sampler.model.modules())
+    modules = [m for k in GAMES for m in game_of(k, fitted[k]).model.modules()]
+    assert not any(isinstance(m, LossNet) for m in modules)
 
 
 def test_dsc_moves_every_n_vae():
-    "Six batches, n_vae = 3: two moves; the column shows the last"
+    "Six batches, n_vae = 3: two moves; the column shows their mean"
     s = sampler_learner(asal_dls(DATA, POOL, 8, augment=False), n_vae=3)
-    n, step = [], s.dsc_step.batch
-    s.dsc_step.batch = lambda *a: n.append(1) or step(*a)
+    n, shown = [], s.shown
+    s.shown = lambda *a: n.append(1) or shown(*a)
     s.fit(1)
-    assert len(s.dls.train) == 6 and len(n) == 2 and np.isfinite(s.recorder.values[-1][0])
+    assert len(s.dls.train) == 6 and len(n) == s.loss_terms.n['dsc'] == 2
+    assert s.loss_terms.n['url'] == 6 and np.isfinite(s.recorder.values[-1][0])
 
 
-def test_stopped_ranker_leaves_E_alone():
-    task = LossNet(*(lambda o: (o.enc, o.clf))(asal_net((1, 8, 8), 3)), (1, 8, 8))
-    for stopped in (True, False):
-        task.stopped = stopped
-        task.zero_grad(set_to_none=True)
-        task((torch.rand(5, 1, 8, 8),))['l_hat'].sum().backward()
-        assert task.loss.last.weight.grad is not None
-        assert (next(task.enc.parameters()).grad is None) == stopped
+def test_what_is_new_is_the_last_round():
+    pool, m = labelled(DATA, range(8)), made('dgaal')
+    assert not m.fit(DATA, pool, None, 0).sampler.has_old
+    pool.label(torch.arange(8, 12), torch.arange(8, 12) % 3)
+    learn = m.fit(DATA, pool, None, 0).sampler
+    assert learn.has_old
+    for _ in range(5):
+        x, y_L = learn.dls.train.one_batch()
+        assert torch.equal(learn.prepared(x, y_L).is_new, y_L.i_L >= 8)
 
 
 # --- scores and choices ---
 
-@pytest.mark.parametrize('kind', SAMPLERS)
+@each(GAMES)
 def test_scores(fitted, kind):
-    "The same in any block and any order, twice; modes as they were; the smallest are asked"
-    learn, rows = fitted[kind], POOL.idx_U
-    modes = [m.training for m in learn.sampler.model.modules()], [m.training for m in learn.model.modules()]
-    d = learn.scores(rows)
-    for bs in (1, 7, 128): torch.testing.assert_close(learn.sampler.scores(rows, bs=bs), d, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(learn.scores(rows.flip(0)).flip(0), d, atol=1e-5, rtol=1e-4)
-    assert torch.equal(learn.scores(rows), d)
-    assert modes == ([m.training for m in learn.sampler.model.modules()], [m.training for m in learn.model.modules()])
-    i = MAKE[kind]().query(learn, learn.dls.data, POOL, 5, seed=0)
+    "The same in any block, order and company, twice; modes as they were; the smallest are asked"
+    learn, m = fitted[kind], made(kind)
+    game, data = game_of(kind, learn), learn.dls.data
+    rows = POOL.idx_U
+    def modes(): return [o.training for net in (game, learn) for o in net.model.modules()]
+    was, d = modes(), learn.scores(rows)
+    def near(got, want): torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+    for bs in (1, 7, 128): near(game.scores(rows, bs=bs), d)
+    for i in (slice(7, 8), slice(0, None, 3), list(range(len(rows)))[::-1]):
+        near(learn.scores(rows[i]), d[i])
+    assert d.shape == rows.shape and learn.scores(rows[:0]).shape == (0,) and modes() == was
+    assert torch.equal(learn.scores(rows), d) and torch.equal(m.scores(learn, data, rows, 0), d)
+    i = m.query(learn, data, POOL, 5, seed=0)
     assert set(i.tolist()) == set(rows[d.argsort()[:5]].tolist())
 
 
-@pytest.mark.parametrize('kind', SAMPLERS)
+def test_a_held_label_is_not_used():
+    pool = labelled(DATA, range(12))
+    learn = made('aral').fit(DATA, pool, None, 0)
+    pool.is_held[3] = True
+    assert learn.y[3] == -1 and learn.y[:3].tolist() == [0, 1, 2] and (learn.y[12:] == -1).all()
+
+
+@each(SAMPLERS)
 def test_a_trunk_with_dropout(kind):
     "Scored in inference mode, without batch mates; the trunk that was passed in is not trained"
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.Dropout(.5), nn.BatchNorm1d(24))
     was = {k: v.clone() for k, v in trunk.state_dict().items()}
-    learn = MAKE[kind](trunk=trunk).fit(DATA.blind(), POOL, None, seed=0)
+    learn = made(kind, trunk=trunk).fit(DATA.blind(), POOL, None, seed=0)
     assert torch.equal(learn.scores(POOL.idx_U), learn.scores(POOL.idx_U))
-    torch.testing.assert_close(learn.sampler.scores(POOL.idx_U, bs=1), learn.scores(POOL.idx_U), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        learn.sampler.scores(POOL.idx_U, bs=1), learn.scores(POOL.idx_U), atol=1e-5, rtol=1e-4)
     assert all(torch.equal(v, was[k]) for k, v in trunk.state_dict().items())
 
 
-@pytest.mark.parametrize('kind', SAMPLERS)
-def test_terms_of_a_batch(fitted, kind):
-    "The learner's own D loss, with the targets that its method asks for"
-    learn = fitted[kind]
-    b, net = learn.batch(), learn.sampler.model
-    (x_L, x_U), _ = b
-    assert torch.equal(learn.batch()[0][1], x_U)  # no noise is used up
+@each(GAMES)
+@pytest.mark.parametrize('n, m', [(12, 48), (5, 3), (1, 3), (1, 1)])
+def test_terms_of_rows(fitted, kind, n, m):
+    "All are finite numbers; a sampler's own D loss has the targets that its method asks for"
+    learn, rows = fitted[kind], [POOL.idx_L[:n], POOL.idx_U[:m]]
+    terms = learn.terms(*rows)
+    assert all(v.shape == () and v.isfinite() for v in terms.values())
+    if kind in DRAWING: return  # their chapters check every term
+    net, xs = learn.sampler.model, [DATA.images(o) for o in rows]
     with torch.no_grad():
-        z = [torch.cat([net.enc(x)[0], net.rank(x)], 1) if kind == 'tavaal' else net.enc(x)[0] for x in (x_L, x_U)]
-        d = [net.dsc(o).numpy() for o in z]
-        p = softmax((learn.model(x_U) if kind == 'sraal_task' else net(x_U)).numpy(), 1)
-    t = 1 - ref_oui(p) if kind.startswith('sraal') else 0.
-    want = -log_expit(d[0]).mean() - (t*log_expit(d[1]) + (1 - t)*log_expit(-d[1])).mean()
-    np.testing.assert_allclose(learn.terms(b)['dsc'].item(), want, rtol=1e-4)
+        z = [net.enc(x)[0] for x in xs]
+        if kind == 'tavaal': z = [torch.cat([o, net.rank(x)], 1) for o, x in zip(z, xs)]
+        d_L, d_U = [net.dsc(o).numpy() for o in z]
+        p = softmax((learn.model if kind == 'sraal_task' else net)(xs[1]).numpy(), 1)
+    same(terms['dsc'], ref_dsc(kind, d_L, d_U, p), 1e-4)
 
 
-def test_largest_predicted_loss_is_asked(fitted):
-    learn = fitted['learning_loss']
-    i = MAKE['learning_loss']().query(learn, learn.dls.data, POOL, 5, seed=0)
-    l_hat = predicted_loss(learn.model, DATA.images(POOL.idx_U))
-    assert set(i.tolist()) == set(POOL.idx_U[l_hat.argsort(descending=True)[:5]].tolist())
-
-
-@pytest.mark.parametrize('kind', MAKE)
+@each(MAKE)
 def test_same_seed_same_rows(fitted, kind):
-    m = MAKE[kind]()
-    a, b = [m.query(o, o.dls.data, POOL, 9, seed=3) for o in (fitted[kind], m.fit(DATA.blind(), POOL, None, seed=0))]
-    assert torch.equal(a, b) and len(a.unique()) == 9 and torch.isin(a, POOL.idx_U).all()
+    "Whatever stands where no label was asked for; with another seed other rows"
+    rows = []
+    for seed in (0, 1):
+        pool, m = POOL.copy(), made(kind)
+        pool.y[pool.idx_U] = -7  # garbage that still means unlabelled
+        rows.append(m.query(m.fit(DATA, pool, None, seed), DATA, pool, 9, seed=seed))
+    own = made(kind).query(fitted[kind], fitted[kind].dls.data, POOL, 9, seed=0)
+    assert torch.equal(own, rows[0]) and not torch.equal(own, rows[1])
+    assert len(own.unique()) == 9 and torch.isin(own, POOL.idx_U).all()
 
 
-@pytest.mark.parametrize('kind', ['learning_loss', 'tavaal'])
-def test_subset(fitted, kind):
-    rows, learn = POOL.idx_U, fitted[kind]
-    i = MAKE[kind](subset=12).query(learn, learn.dls.data, POOL, 10, seed=1)
-    assert torch.isin(i, drawn(rows, 12, 1)).all()
-    assert len(MAKE[kind](subset=2).query(learn, learn.dls.data, POOL, 10, seed=1).unique()) == 10  # b rows at least
-    assert torch.equal(drawn(rows, 12, 1), drawn(rows[torch.randperm(len(rows))], 12, 1))
+@each(['learning_loss', 'tavaal'])
+def test_a_subset_has_the_budgets_rows_at_least(fitted, kind):
+    i = made(kind, subset=2).query(fitted[kind], fitted[kind].dls.data, POOL, 10, seed=1)
+    assert len(i.unique()) == 10
 
 
 # --- edges ---
 
-EDGES = {'one label': ([5], 3, 4), 'all labels': (range(60), 3, 0), 'the whole pool': (range(7), 3, 53),
-         'a missing class': (range(0, 60, 3), 3, 4), 'more classes than labels': ([1, 2], 9, 4)}  # rows, c, b
+# rows, c, b
+EDGES = {
+    'one label': ([5], 3, 4), 'all labels': (range(60), 3, 0), 'the whole pool': (range(7), 3, 53),
+    'a missing class': (range(0, 60, 3), 3, 4), 'more classes than labels': ([1, 2], 20, 4),
+    'one row left': (range(59), 3, 1), 'three rows left': (range(57), 3, 3)}
 
 
-@pytest.mark.parametrize('kind', MAKE)
+@each(MAKE)
 @pytest.mark.parametrize('rows, c, b', EDGES.values(), ids=EDGES)
 def test_edges(kind, rows, c, b):
     "An answer, whatever the pool; numbers stay finite"
     data = toy(c=c).blind()
-    pool, m = labelled(toy(c=c), rows), MAKE[kind]()
+    pool, m = labelled(toy(c=c), rows), made(kind)
     learn = m.fit(data, pool, None, seed=0)
-    assert probabilities(learn, data.x_test).isfinite().all()
-    if hasattr(learn, 'terms'): assert all(v.isfinite() for v in learn.terms(learn.batch()).values())
+    p, left = probabilities(learn, data.x_test), len(pool.idx_U)
+    assert p.shape == (12, c) and p.isfinite().all()
+    if kind != 'learning_loss':
+        terms = learn.terms(pool.idx_L[:8], pool.idx_U[:8])
+        assert all(v.isfinite() for v in terms.values())
     if b:
         i = m.query(learn, data, pool, b, seed=0)
         assert len(i.unique()) == b and torch.isin(i, pool.idx_U).all()
-    with pytest.raises(ValueError, match='budget b=61'): m.query(learn, data, pool, 61, seed=0)
-    with pytest.raises(ValueError, match='another .data, pool.'): m.query(learn, data, pool.copy(), 1, seed=0)
+    for bad in (0, left + 1, 61):
+        why = 'the unlabelled rows' if left else 'is impossible: none are left'
+        with pytest.raises(ValueError, match=f'budget b={bad} .*{why}'):
+            m.query(learn, data, pool, bad, seed=0)
+    with pytest.raises(ValueError, match='another .data, pool.'):
+        m.query(learn, data, pool.copy(), 1, seed=0)
 
 
-@pytest.mark.parametrize('bs', [1, 7])
-@pytest.mark.parametrize('kind', MAKE)
-def test_odd_batches_and_vectors(kind, bs):
-    "Rows that are vectors, 59 of them, in odd batches"
-    data = toy(59, shape=(5,))
-    kw = dict(n_steps=3, bs=bs)
-    task, ranked = Supervised(**kw), LossTrainer('ranknet', **kw)
-    m = dict(vaal=VAAL(task, **kw), tavaal=TAVAAL(ranked, **kw), sraal=SRAAL(task, **kw),
-             sraal_task=SRAAL(task, uncertainty='task', **kw), learning_loss=LearningLoss(**kw))[kind]
+SHAPES = [(1, 12, 12), (3, 8, 8), (3, 28, 28), (1, 33, 33), (3, 64, 64)]
+
+
+@each(MAKE)
+@pytest.mark.parametrize('shape, bs', [((5,), 1), ((5,), 7), *[(o, 8) for o in SHAPES]], ids=str)
+def test_shapes_and_odd_batches(kind, shape, bs):
+    "Rows that are vectors, or images of any size, 29 of them; images are drawn in that shape, too"
+    data, m = toy(29, shape=shape), made(kind, 2, bs)
     pool = labelled(data, range(11))
-    assert len(m.query(m.fit(data, pool, None, 0), data, pool, 5, 0).unique()) == 5
+    learn = m.fit(data, pool, None, 0)
+    assert len(m.query(learn, data, pool, 5, 0).unique()) == 5
+    if kind in DRAWING:
+        x = game_of(kind, learn).drawn(torch.arange(4) % 3 if kind == 'aral' else 4)
+        assert x.shape == (4, *shape) and x.isfinite().all()
 
 
-def test_no_labels_is_a_sentence():
-    for f in MAKE.values():
-        with pytest.raises(ValueError, match='no row is labelled yet'): f().fit(DATA, Pool(60, 3), None, 0)
+@each(MAKE)
+def test_what_cannot_be_trained_is_a_sentence(kind):
+    with pytest.raises(ValueError, match='no row is labelled yet'):
+        made(kind).fit(DATA, Pool(60, 3), None, 0)
+    data = toy(24, shape=(1, 6, 6))
+    with pytest.raises(ValueError, match='square images'):
+        made(kind).fit(data, labelled(data, range(8)), None, 0)
 
 
-@pytest.mark.parametrize('make, words', [
-    (lambda: VAAL(lam2=1.), "VAAL keyword='lam2' is unknown"), (lambda: VAAL(n_vae=0), 'n_vae=0'),
-    (lambda: VAAL('asla'), "did you mean 'asal'"), (lambda: TAVAAL('asal'), "train='asal' is unknown"),
-    (lambda: TAVAAL(betta=1), "'beta'"), (lambda: SRAAL(uncertainty='oui'), "uncertainty='oui'"),
-    (lambda: SRAAL(lam2=-1.), 'lam2=-1.0'), (lambda: LearningLoss(xi=-1), 'xi=-1'),
-    (lambda: LearningLoss(epochs=1), "Supervised keyword='epochs'"),
-    (lambda: LossTrainer('hing'), "did you mean 'hinge'"), (lambda: LearningLoss(subset=0), 'subset=0')])
-def test_refusals(make, words):
-    with pytest.raises(ValueError, match=words.replace('(', '.')): make()
+@settings(max_examples=12, deadline=None)
+@given(st.integers(8, 64), st.sampled_from([1, 3]))
+def test_images_of_every_size(size, c):
+    gen, y = ImageGenerator((c, size, size), 2, 3, nf=8), F.one_hot(torch.tensor([1]), 3)
+    x = gen(torch.zeros(1, 2), y)
+    assert x.shape == (1, c, size, size) and 0 <= x.min() and x.max() <= 1
+    assert ClassEncoder((c, size, size), 2, 3)(x, torch.zeros(1, 3))[0].shape == (1, 2)
+
+
+REFUSED = [
+    (VAAL, dict(lam2=1.), "VAAL keyword='lam2' is unknown"), (VAAL, dict(n_vae=0), 'n_vae=0'),
+    (VAAL, dict(train='asla'), "did you mean 'asal'"), (TAVAAL, dict(betta=1), "'beta'"),
+    (TAVAAL, dict(train='asal'), "train='asal' is unknown"),
+    (SRAAL, dict(uncertainty='oui'), "uncertainty='oui'"), (SRAAL, dict(lam2=-1.), 'lam2=-1.0'),
+    (LearningLoss, dict(xi=-1), 'xi=-1'), (LearningLoss, dict(subset=0), 'subset=0'),
+    (LearningLoss, dict(epochs=1), "Supervised keyword='epochs'"),
+    (LossTrainer, dict(how='hing'), "did you mean 'hinge'"),
+    (ARAL, dict(n_stepps=3), "ARAL keyword='n_stepps' is unknown"), (ARAL, dict(bs=0), 'bs=0'),
+    (DGAAL, dict(n_stepps=3), "DGAAL keyword='n_stepps' is unknown"), (DGAAL, dict(bs=0), 'bs=0'),
+    (ARAL, dict(beta=-1), 'beta=-1'), (DGAAL, dict(beta=-1), 'beta=-1')]
+
+
+@pytest.mark.parametrize('cls, kw, words', REFUSED)
+def test_refusals(cls, kw, words):
+    with pytest.raises(ValueError, match=words): cls(**kw)
 
 
 # --- in the loop ---
 
-@pytest.mark.parametrize('kind', MAKE)
+@each(MAKE)
 def test_two_rounds(kind):
-    al = ActiveLearning(DATA, MAKE[kind](), b=5, rounds=2, n_first=6, first='random', quiet=True).run()
+    def run(): return ActiveLearning(DATA, made(kind), 5, 2, 6, 'random', quiet=True).run()
+    al = run()
     assert al.results.n_labelled.tolist() == [6, 11, 16] and al.results.accuracy.between(0, 1).all()
-    again = ActiveLearning(DATA, MAKE[kind](), b=5, rounds=2, n_first=6, first='random', quiet=True).run()
-    assert torch.equal(al.pool.round, again.pool.round)
+    assert torch.equal(al.pool.round, run().pool.round)
+
+
+def settings_of_each():
+    ms = [
+        VAAL(), VAAL(n_vae=1), VAAL(beta=1.0), VAAL('asal'), TAVAAL(), TAVAAL(subset=9),
+        TAVAAL('finetune'), SRAAL(), SRAAL(uncertainty='task'), SRAAL(lam2=0.5), SRAAL(beta_c=1.0),
+        LearningLoss(), LearningLoss(lam=0.5), LearningLoss(subset=9), LearningLoss(n_steps=7),
+        ARAL(), ARAL(n_steps=5), DGAAL(), DGAAL(n_steps=5)]
+    return [json.dumps(m.settings, sort_keys=True) for m in ms]
 
 
 def test_settings_tell_methods_apart():
-    ms = [VAAL(), VAAL(n_vae=1), VAAL(beta=1.), VAAL('asal'), TAVAAL(), TAVAAL(subset=9), TAVAAL('finetune'),
-          SRAAL(), SRAAL(uncertainty='task'), SRAAL(lam2=.5), SRAAL(beta_c=1.),
-          LearningLoss(), LearningLoss(lam=.5), LearningLoss(subset=9), LearningLoss(n_steps=7)]
-    said = [json.dumps(m.settings, sort_keys=True) for m in ms]
-    assert len(set(said)) == len(ms)
+    said = settings_of_each()
+    assert said == settings_of_each() and len(set(said)) == len(said)
 
 
 def test_any_training_may_stand_under_a_sampler():
     "ASAL's training has a D of its own; the sampler's is the one that is asked"
-    m = VAAL(ASAL(n_warm=2, n_steps=3, bs=8, bs_U=8), **QUICK)
+    m = VAAL(ASAL(n_warm=2, n_steps=3, bs=8, bs_U=8), n_steps=4, bs=8)
     warm = m.warm_up(DATA.blind(), 0)
     learn = m.fit(DATA.blind(), POOL, warm, 0)
     assert learn.dsc is learn.sampler.dsc and learn.dsc is not learn.model.dsc
@@ -390,7 +557,7 @@ def test_any_training_may_stand_under_a_sampler():
 
 
 def test_beside_takes_any_object():
-    class Task: model = nn.Linear(2, 2)
-    class Stub: dsc, scores, terms = 'D', staticmethod(lambda rows: rows*2), staticmethod(lambda b: {})
-    t = beside(Task(), Stub())
-    assert isinstance(t, Task) and t.dsc == 'D' and t.scores(3) == 6 and t.terms(None) == {}
+    task, stub = SimpleNamespace(model=nn.Linear(2, 2)), SimpleNamespace(dsc='D', scores=abs)
+    stub.terms = dict
+    t = beside(task, stub)
+    assert t is task and t.dsc == 'D' and t.scores(-3) == 3 and t.terms({}) == {}

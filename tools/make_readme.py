@@ -1,4 +1,7 @@
-"Write README.md and its pictures from nbs/index.ipynb, without Quarto. With --check: only fail where they are stale."
+"""Write README.md and its pictures from nbs/index.ipynb, without Quarto.
+
+With --check: only fail where they are stale. With --for-pypi: pictures by their whole address, as
+PyPI needs them; not to be committed."""
 import base64
 import re
 import sys
@@ -10,7 +13,8 @@ HEAD = '<!-- Generated from nbs/index.ipynb by tools/make_readme.py; do not edit
 HIDDEN = {'hide', 'export', 'exporti', 'default_exp'}
 CALLOUT = re.compile(r'^::: *\{\.callout-(\w+)\}\n(.*?)\n:::$', re.M | re.S)
 PICTURE = re.compile(r'(!\[[^\]]*\])\(([^)]+)\)')
-LINK = re.compile(r'(?<!!)(\[(?:!\[[^\]]*\]\([^)]*\)|[^\]])*\])\(([^)]+)\)')  # its text may be a picture: a badge
+# its text may be a picture: a badge
+LINK = re.compile(r'(?<!!)(\[(?:!\[[^\]]*\]\([^)]*\)|[^\]])*\])\(([^)]+)\)')
 
 
 def join(s): return ''.join(s) if isinstance(s, list) else s
@@ -19,10 +23,16 @@ def alert(m): return f'> [!{m[1].upper()}]\n' + indent(m[2], '> ')
 
 
 def markdown(s, cfg):
-    "A markdown cell as GitHub reads it: callouts become alerts, links to notebooks links to the site"
+    "A markdown cell as GitHub reads it: callouts become alerts, notebooks pages of the site"
     s = CALLOUT.sub(alert, s)
     s = PICTURE.sub(lambda m: m[0] if '/' in m[2] else f'{m[1]}({cfg.nbs_path.name}/{m[2]})', s)
     return LINK.sub(lambda m: f'{m[1]}({doc_link(m[2], cfg.doc_url)})', s)
+
+
+def for_pypi(s, cfg):
+    "The README with pictures by their whole address"
+    raw = cfg.git_url.replace('github.com', 'raw.githubusercontent.com') + f'/{cfg.branch}/'
+    return PICTURE.sub(lambda m: m[0] if '://' in m[2] else f'{m[1]}({raw}{m[2]})', s)
 
 
 def shown(output, name, files):
@@ -56,18 +66,27 @@ def render(cfg):
 def stale(root, files):
     "The names among `files`, and the pictures no longer used, that differ from what is on disk"
     there = {'README.md'} | {f'index_files/{p.name}' for p in (root/'index_files').glob('*')}
-    return sorted(n for n in there | set(files) if not (root/n).exists() or (root/n).read_bytes() != files.get(n))
+    return sorted(
+        n
+        for n in there | set(files)
+        if not (root / n).exists() or (root / n).read_bytes() != files.get(n))
 
 
 def main():
     cfg = get_config()
     root, index = cfg.config_path, cfg.nbs_path/cfg.readme_nb
-    if not index.exists(): sys.exit(f'{index.relative_to(root)}, of which README.md is made, does not exist')
+    if not index.exists():
+        sys.exit(f'{index.relative_to(root)}, of which README.md is made, does not exist')
     files = render(cfg)
+    if '--for-pypi' in sys.argv:
+        files['README.md'] = for_pypi(files['README.md'].decode(), cfg).encode()
     old = stale(root, files)
-    if '--check' in sys.argv: sys.exit(f'out of date: {", ".join(old)}; run tools/make_readme.py' if old else 0)
+    if '--check' in sys.argv:
+        sys.exit(f'out of date: {", ".join(old)}; run tools/make_readme.py' if old else 0)
     for n in old:
-        if n not in files: (root/n).unlink(); continue
+        if n not in files:
+            (root/n).unlink()
+            continue
         (root/n).parent.mkdir(exist_ok=True)
         (root/n).write_bytes(files[n])
 

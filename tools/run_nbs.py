@@ -1,6 +1,6 @@
-"""Execute notebooks, each in a fresh process and by nbdev's rules, and store their outputs and widget state in place.
+"""Execute notebooks by nbdev's rules, each in a fresh process; store outputs and widget state.
 
-tools/run_nbs.py [--flags "slow cuda"] [notebook ...]     all of nbs/ unless named; cells so flagged run too"""
+tools/run_nbs.py [--flags "slow cuda"] [notebook ...]   all unless named; flagged cells run too"""
 import argparse
 import json
 import os
@@ -15,9 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STATE = 'application/vnd.jupyter.widget-state+json'
 DPI = 96
-FOLDERS = '|'.join(map(re.escape, sorted({str(ROOT), str(Path.home()), sys.prefix, tempfile.gettempdir()})))
+FOLDERS = {str(ROOT), str(Path.home()), sys.prefix, tempfile.gettempdir()}
+HERE = '|'.join(map(re.escape, sorted(FOLDERS)))
 REFUSED = {'a warning':              re.compile(r'\b\w*Warning\b'),
-           'a path of this machine': re.compile(rf'(?:{FOLDERS})\b'),
+           'a path of this machine': re.compile(rf'(?:{HERE})\b'),
            'an object address':      re.compile(r'\bat 0x[0-9a-f]{6,}'),
            'a progress bar':         re.compile(r'<progress|\r|█'),
            'a timing':               re.compile(r'<th>time</th>|\btime\s*\n')}
@@ -41,11 +42,12 @@ def faults(nb):
             if o.get('name') == 'stderr': yield c['id'], 'stderr', join(o['text'])[:200]
             for t in texts(o):
                 for what, pat in REFUSED.items():
-                    if m := pat.search(t): yield c['id'], what, t[max(0, m.start()-60):m.end()+60].strip()
+                    if m := pat.search(t):
+                        yield c['id'], what, t[max(0, m.start()-60):m.end()+60].strip()
 
 
 def plain_ids(state):
-    "Numbers for the random ids of widgets, so that a second run stores the same bytes; and the state with them"
+    "Numbers for the random ids of widgets, so that each run stores the same bytes; and their state"
     names = {k: f'{i:032x}' for i, k in enumerate(state['state'])}
     return names, rename(state, names)
 
@@ -68,7 +70,7 @@ def store_widgets(nb, state):
 
 
 def execute(p, flags=()):
-    "The notebook at `p` as nbdev tests it, with its outputs; cells with a test flag that is not in `flags` keep theirs"
+    "The notebook at `p`, run as nbdev tests it; cells flagged otherwise than `flags` stay"
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
     from nbdev.process import NBProcessor
@@ -77,7 +79,8 @@ def execute(p, flags=()):
     shell = CaptureShell(p, mpl_format='png')
     import matplotlib
     matplotlib.rcParams.update({'figure.dpi': DPI, 'savefig.dpi': DPI})
-    warnings.filterwarnings('ignore', module=r'(torch|torchvision|fastai|fastcore)\b')  # theirs, not the reader's
+    # theirs, not the reader's
+    warnings.filterwarnings('ignore', module=r'(torch|torchvision|fastai|fastcore)\b')
     skip = _skip_cell(nb, set(get_config().tst_flags.split()) - set(flags))
     try: shell.run_all(nb, exc_stop=True, preproc=skip)
     except Exception: sys.exit(shell.prettytb(fname=p))
@@ -102,11 +105,17 @@ def run(p, flags=()):
     write_nb(nb, p)
 
 
+def notebooks():
+    "All notebooks of the book, in its order"
+    ps = sorted((ROOT/'nbs').rglob('[!_.]*.ipynb'), key=lambda p: p.name)
+    return [p for p in ps if '.ipynb_checkpoints' not in p.parts]
+
+
 def find(name):
     "The notebook called `name`: a path, or a name under nbs/ with or without its suffix"
     p = Path(name)
     if p.suffix == '.ipynb' and p.exists(): return p.resolve()
-    for q in sorted((ROOT/'nbs').rglob('[!_.]*.ipynb')):
+    for q in notebooks():
         if name in (q.stem, q.name): return q
     sys.exit(f'there is no notebook {name!r} under nbs/')
 
@@ -120,19 +129,22 @@ def flagged(ps, flags):
 def arguments():
     a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     a.add_argument('notebooks', nargs='*', type=find, help='paths, or names under nbs/')
-    a.add_argument('--flags', type=str.split, default=[], help='flags whose cells run too: "slow cuda"')
-    a.add_argument('--list', action='store_true', help='only name the notebooks that have such cells')
+    flags = 'flags whose cells run too: "slow cuda"'
+    names = 'only name the notebooks that have such cells'
+    a.add_argument('--flags', type=str.split, default=[], help=flags)
+    a.add_argument('--list', action='store_true', help=names)
     return a.parse_args()
 
 
 def main():
     a = arguments()
-    ps = a.notebooks or sorted((ROOT/'nbs').rglob('[!_.]*.ipynb'))
-    if a.list: sys.exit('these notebooks have such cells: ' + (', '.join(flagged(ps, a.flags)) or 'none'))
+    ps = a.notebooks or notebooks()
+    if a.list:
+        sys.exit(f'these notebooks have such cells: {", ".join(flagged(ps, a.flags)) or "none"}')
     if len(ps) == 1: return run(ps[0], a.flags)
     for p in ps:
-        t = time.time()
-        subprocess.run([sys.executable, __file__, f'--flags={" ".join(a.flags)}', str(p)], check=True)
+        t, flags = time.time(), f'--flags={" ".join(a.flags)}'
+        subprocess.run([sys.executable, __file__, flags, str(p)], check=True)
         print(f'{p.name}: {time.time()-t:.1f} s', flush=True)
 
 
