@@ -11,8 +11,8 @@ __all__ = ['NET', 'ASALLoss', 'ASALLearner', 'load_warm', 'check_hypers', 'decay
 # %% ../../nbs/game/22_learner.ipynb #1626db22
 import math, numbers, torch
 from contextlib import nullcontext
-from fastai.callback.hook import *
-from fastai.callback.schedule import *
+import fastai.callback.hook # gives a `Learner` its `summary`
+import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
 from fastai.callback.training import GradientClip
 from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper

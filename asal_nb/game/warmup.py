@@ -12,7 +12,7 @@ __all__ = ['with_views', 'RenewTarget', 'WarmViews', 'CodeLoss', 'WarmLoss', 'Lo
 import matplotlib.pyplot as plt, torch, torch.nn.functional as F
 from collections import Counter
 from fastai.callback.core import Callback
-from fastai.callback.schedule import *
+import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
 from fastai.learner import Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import store_attr

@@ -9,7 +9,7 @@ __all__ = ['once', 'Method', 'is_method', 'but_steps', 'run_steps', 'about', 'ru
 
 # %% ../../nbs/loop/28_method.ipynb #b55fbb8c
 import json, torch
-from fastai.callback.schedule import *
+import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
 from ..core import seeded
 from ..data.loaders import steps_of
 from ..game.callbacks import NoValid, Precision
