@@ -86,7 +86,7 @@ def pools_disjoint(t): # a `Trial`
 # %% ../../nbs/check/47_suite.ipynb #check-suite-17
 @promise
 def oracle_leak(t): # a `Trial`
-    "No label is read that nobody has paid for."
+    "Hidden labels are not read."
     try: t.ask()
     except Skip: pass
     n = t.blind.oracle.n_asked
