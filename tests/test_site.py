@@ -21,6 +21,7 @@ PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob('*.html'))
 FLAGS = ('--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync '
          '--disable-background-networking --disable-component-update').split()
 LOADED = 'imgs => imgs.every(i => i.complete && i.naturalWidth > 0)'
+FRAME = 'new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))'
 WEIGHT = "performance.getEntriesByType('resource').reduce((n, o) => n + o.decodedBodySize, 0)"
 CHAPTERS = 'https://github.com/asal-nb/asal-nb/blob/main/nbs'
 WIDE, PHONE = dict(width=1400, height=900), dict(width=390, height=800)
@@ -69,7 +70,8 @@ def tab(browser, url):
 
 
 def faults(tab):
-    "What axe-core finds on the page as it is: one line a node"
+    "What axe-core finds on the page as drawn, after what a new size brings: one line a node"
+    tab.evaluate(FRAME)
     if not tab.evaluate('window.axe !== undefined'): tab.evaluate(AXE.read_text(encoding='utf-8'))
     found = tab.evaluate("axe.run({resultTypes: ['violations']})")['violations']
     return [f'{v["impact"]} {v["id"]}: {o["html"][:120]}' for v in found for o in v['nodes']]

@@ -29,18 +29,15 @@ for (const block of all('.sourceCode')) {
 }
 
 // What is wider than its box can be scrolled from the keyboard, and says what it is
-function markWide() {
-  for (const box of all('[data-wide]')) {
-    const wide = box.scrollWidth > box.clientWidth + 1;
-    const said = {tabindex: 0, role: 'group', 'aria-label': box.dataset.wide};
-    for (const [name, value] of Object.entries(said)) {
-      if (wide) box.setAttribute(name, value); else box.removeAttribute(name);
-    }
+function markWide(box) {
+  const wide = box.scrollWidth > box.clientWidth + 1;
+  const said = {tabindex: 0, role: 'group', 'aria-label': box.dataset.wide};
+  for (const [name, value] of Object.entries(said)) {
+    if (wide) box.setAttribute(name, value); else box.removeAttribute(name);
   }
 }
-markWide();
-addEventListener('resize', markWide);
-for (const details of all('details')) details.addEventListener('toggle', markWide);
+const sizes = new ResizeObserver(boxes => boxes.forEach(o => markWide(o.target)));
+for (const box of all('[data-wide]')) sizes.observe(box);
 
 const links = all('.contents a');
 const places = links.map(a => document.getElementById(decodeURIComponent(a.hash.slice(1))));
