@@ -28,7 +28,6 @@ from skactiveml.exceptions import MappingError
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 from asal_nb.methods import adapters, foreign
 from asal_nb.core import rng
@@ -70,7 +69,7 @@ def template():
              ':all:', f'scikit-activeml=={LENDER}', '--dest', str(home)]
     if not any(home.glob('*.whl')):
         said = subprocess.run(fetch, capture_output=True, text=True)
-        if said.returncode and not os.environ.get('CI'):
+        if said.returncode:
             pytest.skip(f'the template tests could not be fetched: {said.stderr[-200:]}')
     for wheel in home.glob('*.whl'): zipfile.ZipFile(wheel).extractall(home)
     skactiveml.__path__.append(str(home/'skactiveml'))
@@ -239,8 +238,8 @@ def test_refusals_are_sentences():
 
 def test_a_method_without_labels_draws_at_random():
     X, _, y = clouds()
-    a, b, c = [to_skactiveml(Margin(QUICK), [0, 1, 2], random_state=s).query(X, y*np.nan, batch_size=6)
-               for s in (0, 0, 1)]
+    def ask(s): return to_skactiveml(Margin(QUICK), [0, 1, 2], random_state=s)
+    a, b, c = [ask(s).query(X, y*np.nan, batch_size=6) for s in (0, 0, 1)]
     assert len(set(a)) == 6 and a.tolist() == b.tolist() != c.tolist()
 
 def test_the_labels_of_unlabelled_rows_are_out_of_reach():
@@ -294,11 +293,12 @@ def test_modal_pools_of_every_kind(rule, kind):
 
 @pytest.mark.parametrize('rule', KINDS.values(), ids=KINDS)
 def test_modal_cycles(rule):
-    "Query, label and a new learner, until the pool is empty: modAL's `teach` fails on scikit-learn 1.8"
+    "A new learner each round, until the pool is empty: `teach` fails on scikit-learn 1.8"
     X, truth, _ = clouds(24)
     known, pool = list(range(9)), list(range(9, 24))
     while pool:
-        learner = ActiveLearner(LogisticRegression(), to_modal(rule, range(3)), X[known], truth[known])
+        strategy = to_modal(rule, range(3))
+        learner = ActiveLearner(LogisticRegression(), strategy, X[known], truth[known])
         i, _ = learner.query(X[pool], n_instances=5)
         rows = [pool[j] for j in i]
         known, pool = known + rows, [j for j in pool if j not in rows]
