@@ -1,4 +1,4 @@
-"What is on record survives: kills, full disks, flipped bytes, hostile files; floats to the last bit."
+"What is on record survives: kills, full disks, flipped bits, hostile files; floats to the bit."
 import contextlib
 import csv
 import json
@@ -175,7 +175,7 @@ def seen(led):
 
 
 def flip(path, n, seed=0, read=lambda p: Ledger(p, readonly=True)):
-    "Flip a bit in each of n places; return how many copies were refused, the others must say the same"
+    "Flip a bit in each of n copies; return how many were refused; others must say the same"
     where, whole, refusals = random.Random(seed), path.read_bytes(), 0
     with read(path) as led: right = seen(led)
     bad = path.with_name(f'bad{path.suffix}')
@@ -360,7 +360,8 @@ BOMB = {
 @pytest.mark.parametrize('kind', BOMB)
 def test_hostile_archives(tmp_path, kind):
     (tmp_path/'a.xz').write_bytes(lzma.compress(BOMB[kind](), preset=0))
-    with refused('packed ledger|is not whole|whole numbers|wrong type'): opened(tmp_path/'a.xz', readonly=True)
+    with refused('packed ledger|is not whole|whole numbers|wrong type'):
+        opened(tmp_path/'a.xz', readonly=True)
 
 
 def test_archives_are_read_and_packed_to_the_same_bytes(tmp_path):
