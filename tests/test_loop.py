@@ -182,7 +182,7 @@ def test_arms_start_alike():
 
 @pytest.mark.parametrize('kw, words', [
     (dict(data='digit'), "did you mean 'digits'"),
-    (dict(set='lamb4=1'), "'lamb4' is unknown"),
+    (dict(set='lamb4=1'), "has no keyword 'lamb4'; did you mean 'lam4'"),
     (dict(set='ask=minn'), "did you mean 'min'"),
     (dict(set='alpha2=-1'), 'alpha2=-1 must be'),
     (dict(set='nf=-8'), 'nf=-8 must be a whole number'),

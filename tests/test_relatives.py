@@ -504,15 +504,15 @@ def test_images_of_every_size(size, c):
 
 
 REFUSED = [
-    (VAAL, dict(lam2=1.), "VAAL keyword='lam2' is unknown"), (VAAL, dict(n_vae=0), 'n_vae=0'),
+    (VAAL, dict(lam2=1.), "VAAL has no keyword 'lam2'"), (VAAL, dict(n_vae=0), 'n_vae=0'),
     (VAAL, dict(train='asla'), "did you mean 'asal'"), (TAVAAL, dict(betta=1), "'beta'"),
     (TAVAAL, dict(train='asal'), "train='asal' is unknown"),
     (SRAAL, dict(uncertainty='oui'), "uncertainty='oui'"), (SRAAL, dict(lam2=-1.), 'lam2=-1.0'),
     (LearningLoss, dict(xi=-1), 'xi=-1'), (LearningLoss, dict(subset=0), 'subset=0'),
-    (LearningLoss, dict(epochs=1), "Supervised keyword='epochs'"),
+    (LearningLoss, dict(epochs=1), "has no keyword 'epochs'; did you mean 'n_steps'"),
     (LossTrainer, dict(how='hing'), "did you mean 'hinge'"),
-    (ARAL, dict(n_stepps=3), "ARAL keyword='n_stepps' is unknown"), (ARAL, dict(bs=0), 'bs=0'),
-    (DGAAL, dict(n_stepps=3), "DGAAL keyword='n_stepps' is unknown"), (DGAAL, dict(bs=0), 'bs=0'),
+    (ARAL, dict(n_stepps=3), "ARAL has no keyword 'n_stepps'; did you mean 'n_steps'"), (ARAL, dict(bs=0), 'bs=0'),
+    (DGAAL, dict(n_stepps=3), "DGAAL has no keyword 'n_stepps'; did you mean 'n_steps'"), (DGAAL, dict(bs=0), 'bs=0'),
     (ARAL, dict(beta=-1), 'beta=-1'), (DGAAL, dict(beta=-1), 'beta=-1')]
 
 
