@@ -3,6 +3,7 @@ import fcntl
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import datetime
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from test_explore import FOLDERS, WAIT, answers, tab  # noqa: F401  tab is a fixture
 
 # runs that are just long enough for a bar to be drawn
 JOB = '''
@@ -161,3 +163,48 @@ def test_a_pipe_gets_not_a_byte(tmp_path):
     code = SCRIPT.replace('Loud(ASAL(n_warm=30, n_steps=20))', '')
     p = subprocess.run([sys.executable, '-c', code], capture_output=True, cwd=tmp_path)
     assert (p.returncode, p.stdout, p.stderr) == (0, b'', b'')
+
+
+LAB = '''import time
+from asal_nb.core import note, progress
+with progress('demo', total=2) as job:
+    for r in range(2):
+        job.begin(f'round {r} of 1')
+        for k in range(8): job.step(k+1, 8, loss=.5) or time.sleep(.1)
+        note(f'round {r} is done')
+        job.end()
+'''
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "The address of a notebook with `LAB` on a JupyterLab of its own"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LAB)])
+    nb.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
+    nbformat.write(nb, tmp_path/'quiet.ipynb')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    env = os.environ | {k: str(tmp_path/k) for k in FOLDERS}
+    cmd = [sys.executable, '-m', 'jupyterlab', '--no-browser', f'--port={port}', '--allow-root',
+           '--IdentityProvider.token=', '--ServerApp.ip=127.0.0.1', '--LabApp.news_url=None']
+    with open(tmp_path/'log', 'w') as log, \
+         subprocess.Popen(cmd, cwd=tmp_path, env=env, stdout=log, stderr=log) as p:
+        try:
+            if not answers(f'http://127.0.0.1:{port}/api', p):
+                pytest.fail((tmp_path/'log').read_text()[-3000:])
+            yield f'http://127.0.0.1:{port}/lab/tree/quiet.ipynb'
+        finally: p.terminate()
+
+
+@pytest.mark.needs('chromium')
+def test_jupyterlab_shows_one_output(lab, tab):  # noqa: F811
+    tab.goto(lab, wait_until='domcontentloaded', timeout=WAIT)
+    tab.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=WAIT)
+    tab.keyboard.press('Shift+Enter')
+    out = tab.locator('.jp-CodeCell').first.locator('.jp-OutputArea-child')
+    out.filter(has_text='█').first.wait_for(timeout=WAIT)  # the bar, while it works
+    out.filter(has_text='round 1 is done').first.wait_for(timeout=WAIT)
+    tab.locator('.jp-CodeCell').first.get_by_text('[1]').wait_for(timeout=WAIT)
+    assert out.count() == 1
+    assert out.inner_text().strip().split('\n') == ['round 0 is done', 'round 1 is done']
