@@ -170,7 +170,7 @@ from asal_nb.core import note, progress
 with progress('demo', total=2) as job:
     for r in range(2):
         job.begin(f'round {r} of 1')
-        for k in range(8): job.step(k+1, 8, loss=.5) or time.sleep(.1)
+        for k in range(8): job.step(k+1, 8, loss=.5) or time.sleep(.2)
         note(f'round {r} is done')
         job.end()
 '''
@@ -200,10 +200,11 @@ def lab(tmp_path):
 @pytest.mark.needs('chromium')
 def test_jupyterlab_shows_one_output(lab, tab):  # noqa: F811
     tab.goto(lab, wait_until='domcontentloaded', timeout=WAIT)
+    tab.get_by_text('| Idle').wait_for(timeout=WAIT)  # the kernel is there
     tab.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=WAIT)
     tab.keyboard.press('Shift+Enter')
     out = tab.locator('.jp-CodeCell').first.locator('.jp-OutputArea-child')
-    out.filter(has_text='█').first.wait_for(timeout=WAIT)  # the bar, while it works
+    out.filter(has_text='round 0 of 1, step').first.wait_for(timeout=WAIT)  # the bar
     out.filter(has_text='round 1 is done').first.wait_for(timeout=WAIT)
     tab.locator('.jp-CodeCell').first.get_by_text('[1]').wait_for(timeout=WAIT)
     assert out.count() == 1
