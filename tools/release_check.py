@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = 'dask', 'multi', 'app', 'dev'
+EXTRAS = 'dask', 'multi', 'app', 'peers', 'dev'
 WITH_EXTRA = {'asal_nb.game.several'}   # of [multi]: fastai's own module needs accelerate
 COMMANDS = {'asal-run', 'asal-compare', 'asal-report'}
 BUILDS = {*'settings.ini setup.py pyproject.toml README.md LICENSE asal_nb/py.typed'.split()}

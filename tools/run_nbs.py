@@ -1,4 +1,5 @@
-"""Execute notebooks by nbdev's rules, each in a fresh process; store outputs and widget state.
+"""Execute notebooks by nbdev's rules, each in a kernel of its own, as a reader does; store outputs
+and widget state.
 
 tools/run_nbs.py [--flags "slow cuda"] [notebook ...]   all unless named; flagged cells run too"""
 import argparse
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,37 +69,70 @@ def store_widgets(nb, state):
     return nb
 
 
-def execute(p, flags=()):
-    "The notebook at `p`, run as nbdev tests it; cells flagged otherwise than `flags` stay"
-    from execnb.shell import CaptureShell
+# theirs, not the reader's
+SETUP = f'''
+import warnings
+warnings.filterwarnings('ignore', module=r'(torch|torchvision|fastai|fastcore)\\b')
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+set_matplotlib_formats('png')
+import matplotlib
+matplotlib.rcParams.update({{'figure.dpi': {DPI}, 'savefig.dpi': {DPI}}})
+'''
+
+WIDGETS = '''
+import json
+from ipywidgets import Widget
+print(json.dumps(Widget.get_manager_state(drop_defaults=True)))
+'''
+
+
+def skipped(p, flags):
+    "Of each cell of the notebook at `p`: is it left out by nbdev's rules?"
     from nbdev.config import get_config
     from nbdev.process import NBProcessor
     from nbdev.test import _skip_cell
     nb = NBProcessor(p, rm_directives=False, process=True).nb
-    shell = CaptureShell(p, mpl_format='png')
-    import matplotlib
-    matplotlib.rcParams.update({'figure.dpi': DPI, 'savefig.dpi': DPI})
-    # theirs, not the reader's
-    warnings.filterwarnings('ignore', module=r'(torch|torchvision|fastai|fastcore)\b')
     skip = _skip_cell(nb, set(get_config().tst_flags.split()) - set(flags))
-    try: shell.run_all(nb, exc_stop=True, preproc=skip)
-    except Exception: sys.exit(shell.prettytb(fname=p))
-    return nb
+    return [bool(skip(c)) for c in nb.cells]
+
+
+def execute(p, flags=()):
+    "The notebook at `p`, run by a kernel as a reader runs it, and the state of its widgets"
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    nb = nbformat.read(p, as_version=4)
+    skip = skipped(p, flags)
+    client = NotebookClient(nb, timeout=None, kernel_name='python3', record_timing=False)
+
+    def ours(source):
+        "What a cell that is not the notebook's prints"
+        nb.cells.append(nbformat.v4.new_code_cell(source))
+        client.execute_cell(nb.cells[-1], len(nb.cells) - 1, store_history=False)
+        return ''.join(join(o.text) for o in nb.cells.pop().outputs)
+    try:
+        with client.setup_kernel(cwd=p.parent):
+            ours(SETUP)
+            for i, c in enumerate(nb.cells):
+                if not skip[i]: client.execute_cell(c, i)
+            return nb, json.loads(ours(WIDGETS))
+    except CellExecutionError as e: sys.exit(f'{p.name}: {e}')
 
 
 def run(p, flags=()):
     "Execute the notebook at `p` and store it, unless an output holds what no reader should see"
-    from fastcore.nbio import nb2dict, write_nb
-    from ipywidgets import Widget
+    from fastcore.nbio import dict2nb, nb2dict, write_nb
     from nbdev.clean import clean_nb
+    from nbformat.v4.rwbase import split_lines
     os.environ |= dict(IN_TEST='1',             # nbdev_export() in the last cell does nothing
                        SOURCE_DATE_EPOCH='0',   # no dates in pictures
                        OMP_NUM_THREADS='1')     # the last digits of what is stored depend on it
     os.chdir(p.parent)
-    nb = execute(p, flags)
+    nb, state = execute(p, flags)
+    nb = dict2nb(split_lines(nb))
     clean_nb(nb)
     nb = nb2dict(nb)
-    store_widgets(nb, Widget.get_manager_state(drop_defaults=True))
+    store_widgets(nb, state)
     bad = [f'{p.name}, cell {i}: its output holds {what}: {s!r}' for i, what, s in faults(nb)]
     if bad: sys.exit('\n'.join(bad))
     write_nb(nb, p)
