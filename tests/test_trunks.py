@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_image
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from asal_nb.core import rng, seeded
-from asal_nb.data.images import ImageData, as_floats
+from asal_nb.data.images import ImageData, Oracle, as_floats
 from asal_nb.data.pool import Pool
 from asal_nb.game import trunks
 from asal_nb.game.networks import Encoder, asal_net
@@ -23,7 +23,8 @@ def photos(shape=(3, 40, 56), n=40):
     "Noise around a grey of the class"
     g, y = rng(0, 'photos'), torch.arange(n) % 3
     x = (torch.rand(n, *shape, generator=g)*.5 + y[:, None, None, None]*.2).clamp(0, 1)
-    return ImageData.from_arrays((255*x).byte(), y, (255*x[:9]).byte(), y[:9])
+    x = (255*x).byte()
+    return ImageData(x, Oracle(y), x[:9], y[:9], list('abc'))
 
 
 def small_net(n_in=3):
@@ -79,7 +80,7 @@ def test_a_name_without_weights_is_refused_and_never_random(hub):
     with pytest.raises(ValueError, match=r'cannot be had \(.*no route.*weights=None for random'):
         trunk_of('resnet18', (3, 40, 56))
     with pytest.raises(ValueError, match='cannot be had'):
-        ActiveLearning(photos(), Supervised(trunk='resnet18'), 2, 1, 4, 'random')
+        ActiveLearning(photos(), ASAL(trunk='resnet18'), 2, 1, 4, 'random')
     (hub/RESNET).write_bytes(b'PK\x03\x04 half a file')
     with pytest.raises(ValueError, match='cannot be had'): trunk_of('resnet18', (3, 40, 56))
 
@@ -112,10 +113,11 @@ def test_a_named_trunk_has_its_weights_and_statistics(resnet):
 
 def test_a_named_trunk_runs_resumes_predicts_and_exports(resnet, tmp_path):
     data, ledger = photos(), Ledger(tmp_path/'a.db')
-    how = Supervised(trunk='resnet18', n_steps=2, bs=4)
+    how = Random(Supervised(trunk='resnet18', n_steps=2, bs=4))
     run = ActiveLearning(data, how, 2, 1, 6, 'random', ledger=ledger, quiet=True)
     first = run.run().results
-    assert 'resnet18' in how.task['network'] and how.settings['kw'] == dict(trunk='resnet18')
+    assert 'resnet18' in how.train.task['network']
+    assert how.settings['train']['kw'] == dict(trunk='resnet18')
     al = ActiveLearning(data, how, 2, 1, 6, 'random', ledger=ledger, quiet=True).run()
     assert al.results.equals(first)
     p = al.learn.predict(data.x_test[0])[2]
@@ -123,7 +125,7 @@ def test_a_named_trunk_runs_resumes_predicts_and_exports(resnet, tmp_path):
     al.learn.export('a.pkl')
     with pytest.warns(UserWarning): again = load_learner(tmp_path/'a.pkl')
     torch.testing.assert_close(again.predict(data.x_test[0])[2], p)
-    other = Supervised(trunk='resnet18', normalize=None, n_steps=2, bs=4)
+    other = Random(Supervised(trunk='resnet18', normalize=None, n_steps=2, bs=4))
     with pytest.raises(ValueError, match='other settings'):
         ActiveLearning(data, other, 2, 1, 6, 'random', ledger=ledger, quiet=True).run()
 
@@ -150,7 +152,7 @@ class Raises(nn.Module):
     ('resnet19', "did you mean 'resnet18'"), (3, 'trunk=3 must be a feature extractor')])
 def test_what_cannot_be_a_trunk_is_refused_before_any_work(net, words):
     data = photos((3, 4, 4))
-    for make in (ASAL, Supervised, lambda trunk: Random(Supervised(trunk=trunk))):
+    for make in (ASAL, lambda trunk: Random(Supervised(trunk=trunk))):
         with pytest.raises(ValueError, match=words):
             ActiveLearning(data, make(trunk=net), 2, 1, 4, 'random')
 
