@@ -112,7 +112,7 @@ def test_a_named_trunk_has_its_weights_and_statistics(resnet):
 
 
 def test_a_named_trunk_runs_resumes_predicts_and_exports(resnet, tmp_path):
-    data, ledger = photos(), Ledger(tmp_path/'a.db')
+    data, ledger = photos((3, 40, 40)), Ledger(tmp_path/'a.db')
     how = Random(Supervised(trunk='resnet18', n_steps=2, bs=4))
     run = ActiveLearning(data, how, 2, 1, 6, 'random', ledger=ledger, quiet=True)
     first = run.run().results
