@@ -1,7 +1,12 @@
-"What is on record survives: kills between statements, damaged weights, floats to the last bit."
+"What is on record survives: kills, full disks, flipped bytes, hostile files; floats to the last bit."
+import contextlib
+import csv
 import json
+import lzma
 import math
 import os
+import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +15,11 @@ import pytest
 import torch
 from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings, strategies as st
-from asal_nb.ledger.ledger import Ledger
+from pathlib import Path
+from asal_nb.ledger.archive import opened
+from asal_nb.ledger.ledger import OPEN, SKIP, UNSURE, Ledger, is_whole, salvage
+
+ROOT = Path(__file__).parents[1]
 
 
 def refused(why): return pytest.raises(ValueError, match=why)
@@ -29,16 +38,10 @@ def play(led, rounds=2, b=3):
         led.end_round(run, k, b*k+b, dict(accuracy=k/10))
 
 
-NOT_ONE_CURRENT = ('SELECT count(*) FROM (SELECT 1 FROM answer GROUP BY run,row'
-                   ' HAVING sum(current)!=1)')
-
-
 def check(path, b=3):
     "A ledger that a kill left is whole: nothing half asked, half answered or measured too early"
     with Ledger(path) as led:
-        def query(sql): return led.db.execute(sql).fetchall()
-        assert query('PRAGMA integrity_check') == [('ok',)]
-        assert query('PRAGMA foreign_key_check') == [] and query(NOT_ONE_CURRENT) == [(0,)]
+        assert led.check() == []
         runs = led.runs()
         if not runs: return None
         (r,) = runs
@@ -64,16 +67,17 @@ class Watched(Ledger):
 
 
 def dies_before(k):
-    "Kill this process before its k-th statement"
+    "Kill this process before its k-th statement, those that only read left out"
     left = [k]
     def die(self, sql):
+        if sql.startswith('SELECT'): return
         if not left[0]: os.kill(os.getpid(), 9)
         left[0] -= 1
     return die
 
 
 def n_statements(path):
-    Watched.watch, n = lambda self, sql: n.append(sql), []
+    Watched.watch, n = lambda self, sql: sql.startswith('SELECT') or n.append(sql), []
     with Watched(path) as led: play(led)
     return len(n)
 
@@ -99,30 +103,423 @@ import sys
 from asal_nb.ledger.ledger import Ledger
 led = Ledger(sys.argv[1])
 run = led.open_run('tiny', dict(b=3), {})
-for k in range(10**6):
+k = len(led.results(run))
+while True:
     rows = [3*k, 3*k+1, 3*k+2]
-    led.ask(run, k, rows)
-    led.answer(run, rows, [0, 1, 2])
+    if led.asked(run, k) is None: led.ask(run, k, rows)
+    for r in led.pending(run).tolist():
+        led.answer(run, [r], [r % 3])
+        print(r, flush=True)
     led.end_round(run, k, 3*k+3, dict(accuracy=.5))
-    print(k, flush=True)
+    k += 1
 """
 
 
+def kill_writers(path, n, seed=0):
+    "Kill a writing process n times at random; every label it had reported must be on record, once"
+    moments, said = random.Random(seed), set()
+    for _ in range(n):
+        command = [sys.executable, '-c', WRITER, str(path)]
+        p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        first = p.stdout.readline()
+        time.sleep(moments.random()*.3)
+        p.kill()
+        said |= {int(o) for o in [first, *p.communicate()[0].split('\n')[:-1]] if o.strip()}
+        with Ledger(path) as led:
+            rows, y, _ = led.answers(1)
+            assert led.check() == [] and y.tolist() == [r % 3 for r in rows.tolist()]
+            lost, twice = said - set(rows.tolist()), len(rows) - len(set(rows.tolist()))
+            assert not lost and not twice and all(len(led.history(1, r)) == 1 for r in rows)
+    return len(said)
+
+
 def test_killed_from_outside(tmp_path):
-    "A process that writes as fast as it can is killed; what it had reported is on record"
-    path = tmp_path/'a.db'
-    command = [sys.executable, '-c', WRITER, str(path)]
-    p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    for _ in range(5): assert p.stdout.readline().strip()
-    time.sleep(.05)
-    p.kill()
-    said = p.communicate()[0].split()
+    assert kill_writers(tmp_path/'a.db', 3) > 3
+
+
+ANSWERER = """
+import sys
+from asal_nb.ledger.ledger import Ledger
+path, first, n = sys.argv[1], *map(int, sys.argv[2:])
+with Ledger(path) as led:
+    for r in range(first, n, 2): led.answer(1, [r], [r % 7], by=f'writer {first}')
+"""
+
+
+def two_writers(path, n):
+    "Two processes answer n rows, each every second one; return the labels on record"
+    with Ledger(path) as led: led.ask(led.open_run('a', {}, {}), 0, range(n))
+    start = [sys.executable, '-c', ANSWERER, str(path)]
+    both = [subprocess.Popen([*start, str(i), str(n)]) for i in (0, 1)]
+    assert [p.wait() for p in both] == [0, 0]
     with Ledger(path) as led:
-        assert led.db.execute('PRAGMA integrity_check').fetchone() == ('ok',)
-        run = led.open_run('tiny', dict(b=3), {})
-        n = len(led.results(run))
-        assert n >= (int(said[-1])+1 if said else 5)
-        assert len(led.pending(run)) in (0, 3) and len(led.answers(run)[0]) in (3*n, 3*n+3)
+        assert led.check() == [] and all(len(led.history(1, r)) == 1 for r in range(n))
+        return led.answers(1)[1].tolist()
+
+
+def test_two_writers(tmp_path):
+    assert two_writers(tmp_path/'a.db', 60) == [r % 7 for r in range(60)]
+
+
+def seen(led):
+    "All that a ledger says, as plain values"
+    runs = led.runs()
+    return [(o, led.lines(o['id']), led.results(o['id']), led.taken(o['id'])) for o in runs]
+
+
+def flip(path, n, seed=0, read=lambda p: Ledger(p, readonly=True)):
+    "Flip a bit in each of n places; return how many copies were refused, the others must say the same"
+    where, whole, refusals = random.Random(seed), path.read_bytes(), 0
+    with read(path) as led: right = seen(led)
+    bad = path.with_name(f'bad{path.suffix}')
+    for _ in range(n):
+        i = where.randrange(len(whole))
+        bad.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << where.randrange(8)]) + whole[i+1:])
+        try:
+            with read(bad) as led: assert seen(led) == right
+        except ValueError: refusals += 1
+    return refusals
+
+
+def test_flipped_bits_are_refused_or_harmless(tmp_path):
+    with Ledger(tmp_path/'a.db') as led:
+        play(led, rounds=10, b=20)
+        led.pack(tmp_path/'a.xz')
+    assert flip(tmp_path/'a.db', 60) > 10
+    with Ledger(tmp_path/'b.db') as led:
+        led.open_run('tiny', dict(plan=[3]), {})
+        led.end_round(1, 0, 3, {})
+        led.pack(tmp_path/'b.xz')
+    assert flip(tmp_path/'b.xz', 50, read=lambda p: opened(p, readonly=True)) > 45
+
+
+@pytest.mark.parametrize('cut', ['tail', 'middle', 'older', 'index'])
+def test_a_damaged_ledger_is_never_a_smaller_one(tmp_path, cut):
+    "A lost line, zeroed pages, a cut file and a damaged index are refused; the labels can be saved"
+    path = tmp_path/'a.db'
+    with Ledger(path) as led: play(led, rounds=20, b=20)
+    whole = path.read_bytes()
+    if cut == 'tail': path.write_bytes(whole[:-4096])
+    if cut == 'middle': path.write_bytes(whole[:4096*14] + bytes(4096) + whole[4096*15:])
+    if cut == 'older':
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute('DELETE FROM answer WHERE id>400')
+            db.commit()
+    if cut == 'index':
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute('PRAGMA writable_schema=ON')
+            db.execute("DELETE FROM sqlite_master WHERE name='by_row'")
+            db.commit()
+    for readonly in (True, False):
+        with refused('a.db cannot be used as a ledger'): Ledger(path, readonly=readonly)
+    n = salvage(path, tmp_path/'saved.csv')
+    with open(tmp_path/'saved.csv') as f: lines = list(csv.DictReader(f))
+    assert n == len(lines) > 200 and {o['y'] for o in lines} == {'0', '1'}
+
+
+@contextlib.contextmanager
+def file_limit(n_bytes):
+    "Files may not grow beyond a size, as if the disk were full"
+    import resource
+    import signal
+    was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try: yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, was)
+
+
+if hasattr(os, 'fork'):
+    def test_full_disk(tmp_path):
+        "A sentence; the answers that did not fit are written when there is room again"
+        path = tmp_path/'a.db'
+        with Ledger(path) as led:
+            run = led.open_run('a', {}, {})
+            led.ask(run, 0, range(3000))
+            given_ = 0
+            with file_limit(path.stat().st_size + 20_000), refused('cannot be used .*(full|I/O)'):
+                for given_ in range(0, 3000, 50):
+                    led.answer(run, range(given_, given_+50), [1]*50, note='x'*99)
+            assert 0 < given_ < 3000 and len(led.pending(run)) == 3000-given_
+            led.open_run('a', {}, {})
+            assert len(led.pending(run)) == 2950-given_ and led.unsaved == []
+        assert check_lines(path) == given_+50
+
+
+def check_lines(path):
+    with Ledger(path) as led:
+        assert led.check() == []
+        return len(led.select('SELECT id FROM answer'))
+
+
+@pytest.mark.parametrize('how', ['deleted', 'replaced', 'emptied', 'older'])
+def test_the_file_goes_while_it_is_in_use(tmp_path, how):
+    path = tmp_path/'a.db'
+    led = Ledger(path)
+    run = led.open_run('a', {}, {})
+    led.ask(run, 0, [1, 2])
+    old = shutil.copy(path, tmp_path/'old.db')
+    led.answer(run, [1], [0])
+    if how == 'deleted': path.unlink()
+    if how == 'replaced': os.replace(shutil.copy(path, tmp_path/'other.db'), path)
+    if how == 'emptied': path.write_bytes(b'')
+    if how == 'older': path.write_bytes(old.read_bytes())
+    with refused('deleted or replaced|cannot be used'): led.answer(run, [2], [0])
+    if how in ('deleted', 'replaced'):
+        led.copy_to(tmp_path/'copy.db')
+        with Ledger(tmp_path/'copy.db') as copy: assert copy.answers(run)[0].tolist() == [1]
+
+
+def test_locked_and_closed(tmp_path):
+    led = Ledger(tmp_path/'a.db')
+    run = led.open_run('a', {}, {})
+    led.ask(run, 0, [1])
+    led.db.execute('PRAGMA busy_timeout=50')
+    with contextlib.closing(sqlite3.connect(tmp_path/'a.db')) as other:
+        other.execute('BEGIN IMMEDIATE')
+        with refused('locked.*another process'): led.answer(run, [1], [0])
+    led.answer(run, [1], [1])
+    assert [o['y'] for o in led.history(run, 1)] == [0, 1]
+    led.close()
+    for call in (led.runs, lambda: led.answer(run, [1], [0]), lambda: led.results(run),
+                 lambda: led.pending(run), lambda: led.open_run('a', {}, {})):
+        with refused('is closed'): call()
+
+
+HOSTILE = {
+    'trigger': 'CREATE TRIGGER t AFTER INSERT ON answer BEGIN UPDATE answer SET y=0; END',
+    'view': 'CREATE VIEW v AS SELECT 1', 'table': 'CREATE TABLE more(i)',
+    'index': 'CREATE INDEX more ON answer(y)', 'column': 'ALTER TABLE ask ADD COLUMN z',
+    'renamed': 'ALTER TABLE run RENAME TO r2'}
+
+
+@pytest.mark.parametrize('kind', HOSTILE)
+def test_other_tables_than_ours_are_refused(tmp_path, kind):
+    Ledger(tmp_path/'a.db').close()
+    with contextlib.closing(sqlite3.connect(tmp_path/'a.db')) as db: db.execute(HOSTILE[kind])
+    with refused('tables, views or triggers are not those'): Ledger(tmp_path/'a.db')
+
+
+VALUES = [
+    "UPDATE settings SET settings='[1]'", "UPDATE settings SET settings='{\"plan\": 3}'",
+    "UPDATE session SET env='" + '['*9999 + "'", "UPDATE round SET metrics='{\"round\": 1}'",
+    "UPDATE round SET metrics='{\"accuracy\": \"x\"}'", "UPDATE answer SET y='x'",
+    "UPDATE answer SET y=1.5", "UPDATE answer SET by=x'ff'", "UPDATE ask SET pos=x'00'",
+    "UPDATE round SET metrics=CAST(x'ff' AS TEXT)"]
+
+
+@pytest.mark.parametrize('change', VALUES)
+def test_values_of_a_strangers_ledger(tmp_path, change):
+    "Values that nobody of ours would write, sealed as if we had: a sentence on opening or reading"
+    with Ledger(tmp_path/'a.db') as led: play(led)
+    with contextlib.closing(sqlite3.connect(tmp_path/'a.db')) as db:
+        db.execute('PRAGMA ignore_check_constraints=ON')
+        db.execute(change)
+        db.commit()
+    with refused('cannot be used'): Ledger(tmp_path/'a.db')
+    with contextlib.suppress(ValueError), Ledger(tmp_path/'b.db') as led:
+        play(led)
+        with led.writing() as db:
+            db.execute(change)
+            led.reseal()
+        with refused('on record|plan'): seen(led)
+        assert led.check()
+
+
+def test_huge_values_are_refused(tmp_path):
+    if not hasattr(sqlite3.Connection, 'setlimit'): return  # Python 3.10 cannot set a limit
+    with Ledger(tmp_path/'a.db') as led: play(led)
+    with contextlib.closing(sqlite3.connect(tmp_path/'a.db')) as db:
+        db.execute("UPDATE settings SET settings=printf('%.*c', 70000000, '1')")
+        db.commit()
+    with refused('too big'): Ledger(tmp_path/'a.db')
+
+
+BOMB = {
+    'spaces': lambda: b'{}\n' + b' '*2**27, 'deep': lambda: b'{}\n' + b'['*10**6,
+    'number': lambda: b'{}\n' + b'9'*10**5, 'infinite': lambda: b'{"k": [1e999]}',
+    'unequal': lambda: b'{}\n{"name": "a/0", "settings": {}, "env": {}, "columns": '
+                       b'{"ask": [[0],[0,1],[5]], "answer": [], "round": []}}',
+    'table': lambda: b'{}\n{"name": "a/0", "settings": {}, "env": {}, "columns": '
+                     b'{"ask": [], "answer": [], "round": [], "run": [[1]]}}',
+    'type': lambda: b'{}\n{"name": "a/0", "settings": {}, "env": {}, "columns": '
+                    b'{"ask": [[0],["x"],[5]], "answer": [], "round": []}}',
+    'current': lambda: b'{}\n{"name": "a/0", "settings": {}, "env": {}, "columns": '
+                       b'{"ask": [[0],[0],[5]], "answer": [[5],[1],["o"],[0],["t"]], "round": []}}'}
+
+
+@pytest.mark.parametrize('kind', BOMB)
+def test_hostile_archives(tmp_path, kind):
+    (tmp_path/'a.xz').write_bytes(lzma.compress(BOMB[kind](), preset=0))
+    with refused('packed ledger|is not whole|whole numbers'): opened(tmp_path/'a.xz', readonly=True)
+
+
+def test_archives_are_read_and_packed_to_the_same_bytes(tmp_path):
+    path = ROOT/'nbs'/'results'/'methods.xz'
+    with opened(path, readonly=True) as led:
+        assert len(led.runs()) == 75 and all(map(is_whole, led.runs()))
+        led.pack(tmp_path/'again.xz')
+    assert (tmp_path/'again.xz').read_bytes() == path.read_bytes()
+
+
+def test_a_packed_run_keeps_what_people_did(tmp_path):
+    "Notes, repeated answers, file names, what is no label, and which answers a round saw"
+    led = Ledger(tmp_path/'a.db')
+    led.ask(led.open_run('other', {}, {}), 0, [1])
+    led.answer(1, [1], [0])
+    run = led.open_run('a/0', dict(plan=[3]), {})
+    led.ask(run, 0, [5, 6, 7], names=['e', 'f', 'g'])
+    led.answer(run, [5, 6], [0, SKIP], by='ann', note='dark')
+    led.answer(run, [7], [1])
+    led.answer(run, [5], [1], again=True)
+    led.answer(run, [5], [2])
+    led.begin_round(run, 0)
+    led.answer(run, [7], [0])
+    led.end_round(run, 0, 2, {})
+    led.pack(tmp_path/'a.xz')
+    with opened(tmp_path/'a.xz', readonly=True) as back:
+        for o in ('lines', 'declined', 'stale', 'results'):
+            assert getattr(back, o)(1) == getattr(led, o)(run)
+        assert back.history(1, 5) == led.history(run, 5)
+        assert back.answers(1, upto=0)[1].tolist() == led.answers(run, upto=0)[1].tolist() == [2, 1]
+
+
+def rows_y(o): return dict(zip(o[0].tolist(), o[1].tolist()))
+
+
+def test_answers_that_are_no_label():
+    led = Ledger()
+    run = led.open_run('a', {}, {})
+    led.ask(run, 0, [3, 1, 2, 4])
+    led.answer(run, [3, 1, 2], [0, SKIP, UNSURE], by='ann')
+    assert rows_y(led.answers(run)) == {3: 0} and led.declined(run) == {1: SKIP, 2: UNSURE}
+    led.answer(run, [3], [OPEN])
+    assert led.pending(run).tolist() == [3, 4] and rows_y(led.answers(run)) == {}
+    assert [o['y'] for o in led.lines(run)] == [None, SKIP, UNSURE, None]
+    led.answer(run, [3, 1], [2, 1])
+    led.answer(run, [3], [0], again=True)
+    assert rows_y(led.answers(run)) == {3: 2, 1: 1} and led.declined(run) == {2: UNSURE}
+    seen_ = [(o['y'], o['again'], o['current']) for o in led.history(run, 3)]
+    assert seen_ == [(0, False, False), (OPEN, False, False), (2, False, True), (0, True, False)]
+    with refused('no answer yet that could be repeated'): led.answer(run, [4], [0], again=True)
+
+
+def test_a_correction_counts_from_the_next_round_on():
+    "What a round's training saw is a function of the ledger alone"
+    led = Ledger()
+    run = led.open_run('a', {}, {})
+    for r in range(3):
+        led.ask(run, r, [2*r, 2*r+1])
+        led.answer(run, [2*r, 2*r+1], [0, 0])
+        led.end_round(run, r, 2*r+2, {})
+        if r == 0: led.answer(run, [1], [1])
+    assert [rows_y(led.answers(run, upto=r))[1] for r in range(3)] == [0, 1, 1]
+    assert [len(led.answers(run, upto=r)[0]) for r in range(3)] == [2, 4, 6]
+    assert led.stale(run) == [0]
+    led.answer(run, [2], [3])
+    assert led.stale(run) == [0, 1, 2] and rows_y(led.answers(run, upto=2))[2] == 0
+    led.answer(run, [2], [0])
+    assert led.stale(run) == [0]  # corrected back
+
+
+def test_a_correction_before_the_training_counts_at_once():
+    led = Ledger()
+    run = led.open_run('a', {}, {})
+    led.ask(run, 0, [0, 1])
+    led.answer(run, [0, 1], [0, 0])
+    led.answer(run, [1], [OPEN])
+    led.answer(run, [1], [5])
+    led.begin_round(run, 0)
+    led.answer(run, [0], [7])
+    led.begin_round(run, 0)  # a resumed round: only the first time counts
+    led.end_round(run, 0, 2, {})
+    assert rows_y(led.answers(run, upto=0)) == {0: 0, 1: 5} and led.stale(run) == [0]
+
+
+def test_a_run_grows(tmp_path):
+    led = Ledger(tmp_path/'a.db')
+    old = dict(data='x', exam='t', plan=[2, 2], seed=0)
+    run = led.open_run('a', old, {}, files=['b', 'd', 'e'], classes=['cat', 'dog'])
+    led.ask(run, 0, [0, 2], names=['b', 'e'])
+    led.answer(run, [2], [1], by='ann')
+    new = dict(old, data='y', exam='u', plan=[2, 2, 1])
+    more = dict(files=['a', 'b', 'c', 'd', 'e'], classes=['cat', 'dog', 'cow'])
+    for bad, why in [(dict(new, seed=1), 'seed was 0, now 1'), (dict(new, plan=[2]), 'plan was')]:
+        with refused(why): led.open_run('a', bad, {}, **more)
+    with refused('data was "x", now "y"'): led.open_run('a', new, {}, classes=['cat', 'dog'])
+    with refused("asked for 'e', which is not in the data"): led.open_run('a', new, {}, ['a', 'b'])
+    with refused('classes may only be added'): led.open_run('a', old, {}, classes=['dog', 'cat'])
+    assert led.open_run('a', new, {}, **more) == run
+    led.close()
+    with Ledger(tmp_path/'a.db') as led:
+        assert led.check() == [] and led.classes(run) == ['cat', 'dog', 'cow']
+        assert led.asked(run, 0).tolist() == [1, 4] and rows_y(led.answers(run)) == {4: 1}
+        assert led.runs()[0]['settings'] == new
+        assert [(o['name'], o['y']) for o in led.lines(run)] == [('b', None), ('e', 1)]
+        with refused('plan was'): led.open_run('a', dict(new, plan=[2, 2]), {}, **more)
+
+
+HOLDER = """
+import sys
+from asal_nb.ledger.ledger import Ledger
+led = Ledger(sys.argv[1])
+with led.running(1), led.running(1):
+    print('in', flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_one_process_a_run(tmp_path):
+    "A second process is refused; the same may enter again; a kill leaves no lock"
+    led = Ledger(tmp_path/'a.db')
+    for o in ('x\x1b[2J', 'y'): led.open_run(o, {}, {})
+    command = [sys.executable, '-c', HOLDER, str(tmp_path/'a.db')]
+    p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == 'in\n'
+    with refused(r"run 'x.x1b\[2J' is going on in another process"), led.running(1): pass
+    with led.running(2): pass
+    p.kill()
+    p.wait()
+    with led.running(1), Ledger(tmp_path/'a.db').running(1): pass
+    with refused('run 9 does not exist'), led.running(9): pass
+
+
+def test_imported_answers(tmp_path):
+    led = Ledger()
+    run = led.open_run('a', {}, {}, classes=['cat', 'dog'])
+    led.ask(run, 0, [4, 2, 9], names=['a.png', 'b.png', 'c.png'])
+    (tmp_path/'a.csv').write_text('file,label\na.png,dog\nb.png,\nz.png,cat\nc.png,unsure\n')
+    assert led.import_answers(run, tmp_path/'a.csv', by='ann') == ['z.png']
+    assert rows_y(led.answers(run)) == {4: 1} and led.declined(run) == {9: UNSURE}
+    assert led.import_answers(run, {2: 0}) == [] and rows_y(led.answers(run)) == {4: 1, 2: 0}
+    for bad in ({2: 'cow'}, {2: 7}, [1], tmp_path/'none.csv', {2: 'dog', 4: -1}):
+        with refused('.'): led.import_answers(run, bad)
+    assert rows_y(led.answers(run)) == {4: 1, 2: 0}
+
+
+def test_an_interrupted_answer_is_neither_lost_nor_doubled():
+    "Ctrl-C after each SQL statement of an answer; then the next call"
+    class Interrupted:
+        def __init__(self, db, k): self.db, self.k = db, k
+        def __getattr__(self, name): return getattr(self.db, name)
+        def execute(self, *a):
+            out = self.db.execute(*a)
+            self.k -= 1
+            if self.k == 0: raise KeyboardInterrupt
+            return out
+    for k in range(1, 60):
+        led = Ledger()
+        run = led.open_run('a', {}, {})
+        led.ask(run, 0, [1, 2])
+        real, led.db = led.db, Interrupted(led.db, k)
+        with contextlib.suppress(KeyboardInterrupt): led.answer(run, [1], [0])
+        led.db = real
+        given_ = bool(led.unsaved) or len(led.pending(run)) == 1
+        led.answer(run, [2], [0])
+        assert [len(led.history(run, r)) for r in (1, 2)] == [int(given_), 1]
+        led.verify()
 
 
 def test_an_error_in_a_transaction_leaves_nothing(tmp_path):
@@ -206,20 +603,6 @@ def test_files(tmp_path):
     assert path.read_bytes() == was
     path.write_bytes(was[:50])
     with refused('cannot be used as a ledger'): Ledger(path)
-
-
-def test_without_wal(tmp_path, monkeypatch):
-    "Where the write-ahead log does not work, the older journal is used"
-    class NoWAL(sqlite3.Connection):
-        def execute(self, sql, *a):
-            if 'WAL' in sql: raise sqlite3.OperationalError('locking protocol')
-            return super().execute(sql, *a)
-    real = sqlite3.connect
-    monkeypatch.setattr(sqlite3, 'connect', lambda *a, **kw: real(*a, factory=NoWAL, **kw))
-    with Ledger(tmp_path/'a.db') as led:
-        assert led.db.execute('PRAGMA journal_mode').fetchone() == ('delete',)
-        play(led)
-    assert check(tmp_path/'a.db') == (2, 6, 2)
 
 
 def test_weights(tmp_path):
