@@ -222,7 +222,8 @@ def test_a_run_grows(tmp_path):
     assert all(al.data.files[o['row']] == o['name'] and Y[o['row']] == o['y'] for o in lines)
     assert al.results['round'].tolist() == [0, 1, 2, 3]
     al.ledger.close()
-    with pytest.raises(ValueError, match='not in the data now'): start(photos(old), ledger=path).run()
+    with pytest.raises(ValueError, match='not in the data now'):
+        start(photos(old), ledger=path).run()
 
 
 @settings(max_examples=60, deadline=None)
@@ -270,9 +271,10 @@ def test_a_network_of_nan_has_no_accuracy():
 
 
 def test_exports_are_whole_and_inert(tmp_path):
-    "Formulas and control characters do nothing in a table; it is read back; tasks fit Label Studio."
+    "Formulas and control characters do nothing in a table; it is read back; tasks import."
     data = photos(classes=['cat', '=dog()', 'owl'])
-    names = ['=1+1.png', '@x', '+x', '-x', '\ttab', 'a\x1b[31m.png', "'q", 'é,"z".png', 'new\nline']
+    names = ['=1+1.png', '@x', '+x', '-x', '\ttab', 'a\x1b[31m.png', "'q", 'é,"z".png',
+             'new\nline']
     data.files = names + FILES[9:]
     al = start(data, b=N-5, rounds=1)
     for _ in range(2):
@@ -281,7 +283,8 @@ def test_exports_are_whole_and_inert(tmp_path):
     al.tell({'=1+1.png': 'skip', FILES[20]: 'unsure'})
     path = al.to_csv(tmp_path/'a.csv')
     cells = [c for line in csv.reader(path.open(encoding='utf-8', newline='')) for c in line]
-    assert not [c for c in cells if c[:1] in tuple('=+-@\t\r\n') and c] and '\x1b' not in path.read_text()
+    assert not [c for c in cells if c.startswith(tuple('=+-@\t\r\n'))]
+    assert '\x1b' not in path.read_text(encoding='utf-8')
     batch, = as_oracle(path, data)(torch.arange(N))
     back = {r: al.names.label(y) for r, y in batch}
     assert back == {o['row']: o['y'] for o in al.ledger.lines(al.run_id)} and len(back) == N
