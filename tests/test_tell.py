@@ -112,7 +112,8 @@ def test_a_stop_within_a_query_keeps_what_was_answered(stop, tmp_path):
             with pytest.raises(stop): al.run()
             assert torch.equal(led.answers(al.run_id)[0], torch.tensor(asked))
             rest = []
-            al = start(oracle=lambda row: rest.append(row) or one(row), ledger=led).run()
+            al = start(oracle=lambda row, rest=rest: rest.append(row) or one(row), ledger=led)
+            al.run()
             assert not {*asked} & {*rest} and len(asked + rest) == 13
             same(outcome(al), whole)
 
