@@ -1,10 +1,11 @@
 "In whatever order rows are labelled: the two pools partition them, and a refusal changes nothing."
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from asal_nb.checks import as_rows
-from asal_nb.data.pool import Pool, ask_oracle
+from asal_nb.data.pool import Pool, ask_oracle, check_answer
 
 plans = st.integers(1, 40).flatmap(lambda n: st.tuples(
     st.just(n), st.permutations(range(n)), st.lists(st.integers(1, 7), max_size=8)))
@@ -100,3 +101,22 @@ def test_an_oracle_that_gives_up_or_changes_what_it_was_asked():
         return [1, 0]
     assert ask_oracle(oracle, pool, [0, 2]).tolist() == [1, 0]
     assert pool.idx_L.tolist() == [0, 2]
+
+
+def test_skipped_rows_are_neither_pool():
+    "A declined row is not asked, labelled or trained on; the pools and it partition the rows."
+    pool = Pool(6, 2)
+    pool.label([0, 1], [1, 0])
+    pool.hold([1])
+    pool.skip([3])
+    parts = pool.idx_L, pool.idx_V, pool.idx_U, pool.idx_S
+    assert [o.tolist() for o in parts] == [[0], [1], [2, 4, 5], [3]]
+    for refused in (lambda: pool.skip([0]), lambda: pool.skip([3]), lambda: pool.label([3], [0])):
+        with pytest.raises(ValueError, match='labelled already|skipped'): refused()
+    assert pool.copy().idx_S.tolist() == [3] and '1 held for validation, 1 skipped' in repr(pool)
+
+
+def test_a_column_of_pandas_is_taken_by_position():
+    column = pd.Series([2, 0, 1], index=[9, 0, 7])
+    assert check_answer(column, 3, 3).tolist() == [2, 0, 1]
+    with pytest.raises(ValueError, match='whole numbers'): check_answer(column/2, 3, 3)
