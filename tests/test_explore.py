@@ -1,58 +1,24 @@
 "A person moves the explorer's sliders: Voila serves `tests/app/explore.ipynb`, Chromium shows it."
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import pytest
-from conftest import ROOT, chromium
+from browser import WAIT, new_tab, voila
+from conftest import ROOT
 
 pytestmark = pytest.mark.needs('chromium')
-APP = ROOT/'tests/app'
-FOLDERS = 'JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'IPYTHONDIR'
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-         '--disable-background-networking', '--disable-component-update']
 NUMBERS = re.compile(r'round (\d+), (\d+) labels: AUC [01]\.\d\d, accuracy [01]\.\d\d')
 BYTES = 'async i => Array.from(new Uint8Array(await (await fetch(i.src)).arrayBuffer())).join()'
-WAIT = 120_000  # milliseconds, for anything: a busy machine takes long to import torch
-
-
-def answers(address, p, seconds=60):
-    "Does `address` answer in time, while the process `p` lives?"
-    until = time.monotonic() + seconds
-    while p.poll() is None and time.monotonic() < until:
-        try: return urllib.request.urlopen(address, timeout=1).status == 200
-        except OSError: time.sleep(.3)
-    return False
+SIZE = 'i => [i.naturalWidth, i.naturalHeight, i.clientWidth, i.clientHeight]'
 
 
 @pytest.fixture
 def url(tmp_path):
     "The app's address on a Voila of its own"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    env = os.environ | {k: str(tmp_path/k) for k in FOLDERS}
-    env |= dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    cmd = [sys.executable, '-m', 'voila', 'explore.ipynb', '--no-browser', '--Voila.ip=127.0.0.1']
-    with open(tmp_path/'log', 'w') as log, \
-         subprocess.Popen([*cmd, f'--port={port}'], cwd=APP, env=env, stdout=log, stderr=log) as p:
-        try:
-            if not answers(f'http://127.0.0.1:{port}/voila/static/favicon.ico', p):
-                pytest.fail((tmp_path/'log').read_text()[-3000:])
-            yield f'http://127.0.0.1:{port}'
-        finally: p.terminate()
+    with voila(ROOT/'tests/app/explore.ipynb', tmp_path) as (url, _): yield url
 
 
 @pytest.fixture
 def tab():
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield browser.new_page(viewport=dict(width=1000, height=900))
-        browser.close()
+    with new_tab() as tab: yield tab
 
 
 class Explorer:
@@ -86,3 +52,10 @@ def test_explorer(url, tab):
     assert NUMBERS.fullmatch(app.enter('round', '1')).groups() == ('1', '14')
     app.enter('lam4', '0.1')
     assert app.enter('round', '0') == first and app.picture() == picture  # the way back
+    # the picture is sharp and keeps its shape
+    for width in (1000, 390):
+        tab.set_viewport_size(dict(width=width, height=900))
+        w, h, shown, high = tab.locator('img.widget-image').evaluate(SIZE)
+        assert w >= 2*shown > 0, f'{w} pixels are drawn over {shown}'
+        assert abs(shown/high - w/h) < .02
+        assert tab.evaluate('document.documentElement.scrollWidth') <= width
