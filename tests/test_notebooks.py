@@ -35,7 +35,6 @@ def shell(request, monkeypatch):
     "A shell for the notebook, in its folder; nothing of it stays behind"
     nb = request.getfixturevalue('nb')
     monkeypatch.chdir(nb.parent)
-    monkeypatch.setenv('IN_TEST', '1')
     matplotlib.rcdefaults()
     shell = CaptureShell(nb, mpl_format='png')
     yield shell

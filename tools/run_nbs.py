@@ -124,9 +124,9 @@ def run(p, flags=()):
     from fastcore.nbio import dict2nb, nb2dict, write_nb
     from nbdev.clean import clean_nb
     from nbformat.v4.rwbase import split_lines
-    os.environ |= dict(IN_TEST='1',             # nbdev_export() in the last cell does nothing
-                       SOURCE_DATE_EPOCH='0',   # no dates in pictures
+    os.environ |= dict(SOURCE_DATE_EPOCH='0',   # no dates in pictures
                        OMP_NUM_THREADS='1')     # the last digits of what is stored depend on it
+    if 'slow' in flags: os.environ['ASAL_SLOW'] = '1' # a reader's own run leaves studies alone
     os.chdir(p.parent)
     nb, state = execute(p, flags)
     nb = dict2nb(split_lines(nb))
