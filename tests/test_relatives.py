@@ -511,8 +511,9 @@ REFUSED = [
     (LearningLoss, dict(xi=-1), 'xi=-1'), (LearningLoss, dict(subset=0), 'subset=0'),
     (LearningLoss, dict(epochs=1), "has no keyword 'epochs'; did you mean 'n_steps'"),
     (LossTrainer, dict(how='hing'), "did you mean 'hinge'"),
-    (ARAL, dict(n_stepps=3), "ARAL has no keyword 'n_stepps'; did you mean 'n_steps'"), (ARAL, dict(bs=0), 'bs=0'),
-    (DGAAL, dict(n_stepps=3), "DGAAL has no keyword 'n_stepps'; did you mean 'n_steps'"), (DGAAL, dict(bs=0), 'bs=0'),
+    (ARAL, dict(n_stepps=3), "ARAL has no keyword 'n_stepps'; did you mean 'n_steps'"),
+    (DGAAL, dict(n_stepps=3), "DGAAL has no keyword 'n_stepps'; did you mean 'n_steps'"),
+    (ARAL, dict(bs=0), 'bs=0'), (DGAAL, dict(bs=0), 'bs=0'),
     (ARAL, dict(beta=-1), 'beta=-1'), (DGAAL, dict(beta=-1), 'beta=-1')]
 
 
