@@ -283,6 +283,7 @@ def calls_of(name, monkeypatch):
     last = max(i for i, c in enumerate(cells) if c.startswith('#| slow'))
     monkeypatch.chdir(RESULTS)
     monkeypatch.setenv('ASAL_DATA', str(RESULTS.parents[1]/'data'))
+    monkeypatch.setenv('ASAL_SLOW', '1')
     with monkeypatch.context() as m:
         m.setattr('asal_nb.all.compare', lambda *args, **kw: calls.append((args, kw)))
         scope = {}

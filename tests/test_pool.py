@@ -56,7 +56,7 @@ def test_rows_in_any_form(make):
     (['a'], [0], 'list of whole numbers'),
     ([0], ['cat'], 'list of whole numbers'),
     ([0], [None], 'whole numbers'),
-    (3, [0], 'shape'),
+    (3, [0], 'list of whole numbers'),
     (None, [0], 'list of whole numbers'),
 ])
 def test_refusals_change_nothing(rows, y, why):

@@ -13,7 +13,7 @@ from datetime import datetime
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from test_explore import FOLDERS, WAIT, answers, tab  # noqa: F401  tab is a fixture
+from browser import FOLDERS, WAIT, answers, new_tab
 
 # runs that are just long enough for a bar to be drawn
 JOB = '''
@@ -197,8 +197,13 @@ def lab(tmp_path):
         finally: p.terminate()
 
 
+@pytest.fixture
+def tab():
+    with new_tab() as tab: yield tab
+
+
 @pytest.mark.needs('chromium')
-def test_jupyterlab_shows_one_output(lab, tab):  # noqa: F811
+def test_jupyterlab_shows_one_output(lab, tab):
     tab.goto(lab, wait_until='domcontentloaded', timeout=WAIT)
     tab.get_by_text('| Idle').wait_for(timeout=WAIT)  # the kernel is there
     tab.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=WAIT)

@@ -50,7 +50,7 @@ def test_the_table_of_names_is_the_one_of_methods():
     ('--ruonds 3', 'did you mean --rounds?'),
     ('--rounds x', 'invalid int value'),
     ('--set n_steps=5 --set n_steps=4', '--set names n_steps twice'),
-    ('--set n_steps=5 --set nwarm=4', "did you mean 'n_warm'?"),
+    ('--set n_steps=5 --set nwarm=4', "did you mean 'n_warm' or"),
     ('./typo', './typo is not there'),
     ('--size 8 photo', "did you mean 'photos'?"),
     ('photos/a.txt', 'is a file; give the folder of the images'),

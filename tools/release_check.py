@@ -51,7 +51,8 @@ def build(folder):
 def read(dist):
     "Name -> text of what a wheel or an sdist holds, an sdist's names without its folder"
     if dist.suffix == '.whl':
-        with zipfile.ZipFile(dist) as z: return {n: z.read(n).decode() for n in z.namelist()}
+        with zipfile.ZipFile(dist) as z:
+            return {n: z.read(n).decode(errors='replace') for n in z.namelist()}
     with tarfile.open(dist) as t: return {n.partition('/')[2]: '' for n in t.getnames()}
 
 

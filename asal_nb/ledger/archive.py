@@ -13,7 +13,7 @@ from bisect import bisect
 from fastcore.basics import patch
 from pathlib import Path
 from ..checks import one_of
-from .store import Damaged, NotWritten, as_json, dict_as_json, write_whole
+from .store import as_json, dict_as_json, write_whole
 from .ledger import Ledger, is_whole
 
 # %% ../../nbs/ledger/29_archive.ipynb #4eb82807

@@ -9,7 +9,7 @@ __all__ = ['inert', 'brief', 'Names', 'is_blank', 'read_table', 'pairs_of', 'fir
            'labels_by_row', 'as_oracle', 'Asked', 'thumbnail', 'labels_table', 'studio_tasks', 'write_text']
 
 # %% ../../nbs/loop/33_people.ipynb #people-5
-import difflib, html, inspect, io, json, math, operator, re, unicodedata
+import difflib, html, inspect, io, math, operator, re, unicodedata
 import pandas as pd, torch
 from base64 import b64encode
 from collections import Counter
