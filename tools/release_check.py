@@ -1,6 +1,7 @@
 """Would a release work? Builds sdist and wheel from the files of git, and reads and installs them.
 
-Installing is into an empty environment, with all that the wheel requires: a large download."""
+Installing is into an empty environment, with all that the wheel requires: a large download.
+There each notebook runs alone (tools/alone.py), with the extras that pages install on Colab."""
 import json
 import os
 import re
@@ -14,11 +15,13 @@ from configparser import ConfigParser
 from email.parser import HeaderParser
 from pathlib import Path
 from packaging.requirements import Requirement
+import alone
+import run_nbs
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = 'dask', 'multi', 'app', 'peers', 'dev'
 WITH_EXTRA = {'asal_nb.game.several'}   # of [multi]: fastai's own module needs accelerate
-COMMANDS = {'asal-run', 'asal-compare', 'asal-report'}
+COMMANDS = {'asal-run', 'asal-compare', 'asal-report', 'asal-label'}
 BUILDS = {*'settings.ini setup.py pyproject.toml README.md LICENSE asal_nb/py.typed'.split()}
 ASK = '''import importlib, json, sys
 from importlib.metadata import requires, version
@@ -51,7 +54,8 @@ def build(folder):
 def read(dist):
     "Name -> text of what a wheel or an sdist holds, an sdist's names without its folder"
     if dist.suffix == '.whl':
-        with zipfile.ZipFile(dist) as z: return {n: z.read(n).decode() for n in z.namelist()}
+        with zipfile.ZipFile(dist) as z:
+            return {n: z.read(n).decode(errors='replace') for n in z.namelist()}
     with tarfile.open(dist) as t: return {n.partition('/')[2]: '' for n in t.getnames()}
 
 
@@ -123,10 +127,11 @@ def faults(sdist, wheel, changelog):
             yield f'the command {name} is {where}, which does not exist'
 
 
-def install(dist, *options):
-    "Install a distribution file with pip, or with uv where it is"
+def install(dist, *options, python=sys.executable):
+    "Install a distribution file with pip, or with uv where it is, for a Python"
     tool = [shutil.which('uv'), 'pip'] if shutil.which('uv') else [sys.executable, '-m', 'pip']
-    subprocess.run([*tool, 'install', '-q', *options, dist], check=True)
+    env = os.environ | {'PIP_PYTHON': str(python), 'UV_PYTHON': str(python)}
+    subprocess.run([*tool, 'install', '-q', *options, dist], check=True, env=env)
 
 
 def environment(folder):
@@ -158,6 +163,8 @@ def main():
         if not here == meta == version() or Path(d).resolve() not in Path(where).resolve().parents:
             sys.exit(f'installed is {here} (metadata {meta}) at {where}')
         print(f'asal-nb {here}: {len(names)} modules import, nothing is missing')
+        install(f'{wheel}[{",".join(alone.EXTRAS)}]', *alone.COLAB, python=py)
+        if alone.run_alone(py, run_nbs.notebooks()): sys.exit(1)
 
 
 if __name__ == '__main__': main()
