@@ -123,7 +123,9 @@ def faults(sdist, wheel, changelog):
         module, _, function = where.partition(':')
         text = wheel.get(module.replace('.', '/') + '.py', '')
         f, _, how = function.partition('.')
-        if how != 'command' or f'@command\ndef {f}(' not in text:
+        before, found, _ = text.partition(f'\ndef {f}(')
+        is_command = before.rpartition('\n@')[2].startswith('command')
+        if how != 'command' or not found or not is_command:
             yield f'the command {name} is {where}, which does not exist'
 
 
