@@ -30,7 +30,7 @@ def test_a_page_runs_in_an_empty_folder(tmp_path):
 
 @pytest.mark.parametrize('source, said', [
     ('open("../results/digits.xz")', 'cell c1: FileNotFoundError'),
-    ('import warnings; warnings.warn("old")', 'cell c1 prints in red'),
+    ('import sys; print("epoch", file=sys.stderr)', 'cell c1 prints in red'),
     ('import nbdev_of_nobody', 'cell c1: ModuleNotFoundError')])
 def test_the_first_fault_is_named(tmp_path, source, said):
     assert fault_of(tmp_path, 'x = 1', source, '1/0').startswith(said)
