@@ -1,6 +1,7 @@
 """Would a release work? Builds sdist and wheel from the files of git, and reads and installs them.
 
-Installing is into an empty environment, with all that the wheel requires: a large download."""
+Installing is into an empty environment, with all that the wheel requires: a large download.
+There each notebook runs alone (tools/alone.py), with the extras that pages install on Colab."""
 import json
 import os
 import re
@@ -14,11 +15,13 @@ from configparser import ConfigParser
 from email.parser import HeaderParser
 from pathlib import Path
 from packaging.requirements import Requirement
+import alone
+import run_nbs
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = 'dask', 'multi', 'app', 'peers', 'dev'
 WITH_EXTRA = {'asal_nb.game.several'}   # of [multi]: fastai's own module needs accelerate
-COMMANDS = {'asal-run', 'asal-compare', 'asal-report'}
+COMMANDS = {'asal-run', 'asal-compare', 'asal-report', 'asal-label'}
 BUILDS = {*'settings.ini setup.py pyproject.toml README.md LICENSE asal_nb/py.typed'.split()}
 ASK = '''import importlib, json, sys
 from importlib.metadata import requires, version
@@ -120,14 +123,17 @@ def faults(sdist, wheel, changelog):
         module, _, function = where.partition(':')
         text = wheel.get(module.replace('.', '/') + '.py', '')
         f, _, how = function.partition('.')
-        if how != 'command' or f'@command\ndef {f}(' not in text:
+        before, found, _ = text.partition(f'\ndef {f}(')
+        is_command = before.rpartition('\n@')[2].startswith('command')
+        if how != 'command' or not found or not is_command:
             yield f'the command {name} is {where}, which does not exist'
 
 
-def install(dist, *options):
-    "Install a distribution file with pip, or with uv where it is"
+def install(dist, *options, python=sys.executable):
+    "Install a distribution file with pip, or with uv where it is, for a Python"
     tool = [shutil.which('uv'), 'pip'] if shutil.which('uv') else [sys.executable, '-m', 'pip']
-    subprocess.run([*tool, 'install', '-q', *options, dist], check=True)
+    env = os.environ | {'PIP_PYTHON': str(python), 'UV_PYTHON': str(python)}
+    subprocess.run([*tool, 'install', '-q', *options, dist], check=True, env=env)
 
 
 def environment(folder):
@@ -159,6 +165,8 @@ def main():
         if not here == meta == version() or Path(d).resolve() not in Path(where).resolve().parents:
             sys.exit(f'installed is {here} (metadata {meta}) at {where}')
         print(f'asal-nb {here}: {len(names)} modules import, nothing is missing')
+        install(f'{wheel}[{",".join(alone.EXTRAS)}]', *alone.COLAB, python=py)
+        if alone.run_alone(py, run_nbs.notebooks()): sys.exit(1)
 
 
 if __name__ == '__main__': main()
