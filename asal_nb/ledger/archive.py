@@ -11,6 +11,7 @@ __all__ = ['MAX_PACKED', 'Packed', 'opened', 'environments', 'published']
 import json, lzma, shutil, sqlite3, time
 from bisect import bisect
 from fastcore.basics import patch
+from importlib import resources
 from pathlib import Path
 from ..checks import one_of
 from .store import as_json, dict_as_json, write_whole
@@ -188,7 +189,7 @@ def published(*names:str,         # of files, such as 'digits.xz'
               to:str|Path='.',    # the folder that wants them
              )->list:             # of paths
     "Copy what the package ships into a folder; a file that is there already stays as it is."
-    here = Path(__file__).parents[1]/'results'
+    here = resources.files('asal_nb')/'results'
     known = sorted(o.name for o in here.iterdir())
     for name in names:
         one_of('name', name, known)

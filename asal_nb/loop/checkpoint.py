@@ -29,7 +29,8 @@ def write_sealed(file:Path,    # where to
     data = save(plain, dict(notes=as_json('notes', notes)))
     write_whole(file, hashlib.blake2b(data, digest_size=16).digest() + data)
 
-def read_sealed(file:Path)->tuple: # tensors and notes; or None, None where it is missing or damaged
+def read_sealed(file:Path # from where
+               )->tuple:  # tensors and notes; or None, None where it is missing or damaged
     "What `write_sealed` wrote."
     try: data = file.read_bytes()
     except OSError: return None,None
