@@ -508,7 +508,8 @@ def test_datasets_of_hugging_face(tmp_path):
 
 
 @pytest.mark.parametrize('train, other', [
-    ('Train', 'Validation'), ('train_set', 'test_set'), ('train', 'dev'), ('Training ', 'hold-out')])
+    ('Train', 'Validation'), ('train_set', 'test_set'), ('train', 'dev'),
+    ('Training ', 'hold-out')])
 def test_parts_by_other_names(tmp_path, train, other):
     fill(tmp_path, *(f'{a}/{b}/{i}.png' for a in (train, other) for b in 'cd' for i in (1, 2)))
     data = ImageData.from_folder(tmp_path, 8)
