@@ -344,7 +344,7 @@ def test_refused_tables(tmp_path):
     (tmp_path/'t.csv').write_bytes(b'file,label\n\xe9.png,x\n')
     with refused('df must be a pandas frame, not dict'): ImageData.from_frame(ok, 8)
     with refused('is not UTF-8'): ImageData.from_csv(tmp_path/'t.csv', 8)
-    with refused('cannot be read as a table'): ImageData.from_csv(tmp_path/'no.csv', 8)
+    with refused('there is no file'): ImageData.from_csv(tmp_path/'no.csv', 8)
 
 
 @pytest.mark.parametrize('labels, classes, y', [
@@ -505,3 +505,44 @@ def test_datasets_of_hugging_face(tmp_path):
     with refused("there is no 'kind'; the columns are image, label"):
         ImageData.from_dataset(ds, 8, label='kind')
     with refused('of a stream its first rows'): ImageData.from_dataset(ds.to_iterable_dataset(), 8)
+
+
+@pytest.mark.parametrize('train, other', [
+    ('Train', 'Validation'), ('train_set', 'test_set'), ('train', 'dev'),
+    ('Training ', 'hold-out')])
+def test_parts_by_other_names(tmp_path, train, other):
+    fill(tmp_path, *(f'{a}/{b}/{i}.png' for a in (train, other) for b in 'cd' for i in (1, 2)))
+    data = ImageData.from_folder(tmp_path, 8)
+    assert data.classes == ['c', 'd'] and len(data) == len(data.y_test) == 4
+
+
+def test_a_folder_of_unlabelled_pictures_is_no_class(tmp_path):
+    fill(tmp_path, 'c/1.png', 'd/1.png', 'unlabeled/1.png')
+    with refused('holds the folder unlabeled'): ImageData.from_folder(tmp_path, 8)
+    data = ImageData.from_folder(tmp_path, 8, classes=['c', 'd'])
+    assert data.oracle([0, 1]).tolist() == [0, 1]
+
+
+def test_paths_of_windows_get_slashes(tmp_path):
+    fill(tmp_path, 'c/1.png', 'c/2.png')
+    names = [rf'c\{i}.png' for i in (1, 2)]
+    data = ImageData.from_files(names, 8, dict(zip(names, 'cd')), root=tmp_path)
+    assert data.files == ['c/1.png', 'c/2.png'] and data.oracle([0, 1]).tolist() == [0, 1]
+
+
+def test_a_misspelt_keyword_of_a_plain_signature_is_named():
+    from asal_nb.all import CoreSet, Margin, compare
+    for call, right in ((lambda: get_data('digits', spilt=1), 'split'),
+                        (lambda: ImageData.from_folder('.', 8, clases=['a']), 'classes'),
+                        (lambda: ImageData.from_csv('a.csv', 8, lable='y'), 'label'),
+                        (lambda: Margin(trian='asal'), 'train'),
+                        (lambda: CoreSet(spaec='code'), 'space'),
+                        (lambda: compare({}, None, sedes=3), 'seeds')):
+        with refused(f'did you mean .{right}'): call()
+
+
+@pytest.mark.parametrize('shape, small', [
+    ((3, 30, 40), (3, 40, 40)), ((3, 128, 64), (3, 64, 64)), ((1, 4, 4), (1, 8, 8))])
+def test_shrunk_images_are_squares_that_our_networks_take(shape, small):
+    x = torch.zeros(2, *shape, dtype=torch.uint8)
+    assert shrunk(ImageData.from_arrays(x, classes=['a', 'b'])).x_shape == small

@@ -329,3 +329,61 @@ def test_the_method_never_sees_more_labels_than_were_told():
     for r, (y, skipped) in enumerate(seen):
         assert int((y >= 0).sum()) == al.results.n_labelled[r] and len(skipped) == r + 1
         assert (y[skipped] == -1).all()
+
+
+def test_classes_rows_and_rounds_are_added_together(tmp_path):
+    "A longer list of classes with the same beginning goes on; any other list is refused."
+    def begin(data, **kw): return start(data, name='a', ledger=tmp_path/'a.db', **kw)
+    al = begin(photos(range(40)))
+    for _ in range(2): al.tell(truth(al.next()))
+    was = al.ledger.lines(al.run_id)
+    for bad in (['cat', 'dog', 'cow'], ['cat', 'dog'], ['dog', 'cat', 'owl', 'cow']):
+        with pytest.raises(ValueError, match='only be added at the end'):
+            begin(photos(range(40), bad)).next()
+    more = begin(photos(range(40), [*CLASSES, 'cow']))
+    assert more.open() == al.run_id and more.ledger.classes(1)[-1] == 'cow'
+    more = begin(photos(range(N-1, -1, -1), [*CLASSES, 'cow', 'elk']), rounds=3)
+    more.tell(truth(more.next()) | {more.waiting[0].item(): 'cow'})
+    lines = more.ledger.lines(more.run_id)
+    assert [(o['name'], o['y']) for o in lines[:len(was)]] == [(o['name'], o['y']) for o in was]
+    assert lines[len(was)]['y'] == 3 and more.ledger.check() == []
+    assert len(more.next()) == 4 and 'accuracy_elk' in more.results
+
+
+def test_other_test_labels_are_refused_with_more_classes(tmp_path):
+    def begin(classes, y):
+        data = ImageData.from_arrays(X, None, X[:9], y, classes=classes)
+        return start(data, name='a', ledger=tmp_path/'a.db').open()
+    assert begin(CLASSES, Y[:9]) == begin([*CLASSES, 'cow'], Y[:9])
+    with pytest.raises(ValueError, match='exam was'): begin([*CLASSES, 'cow'], Y[1:10])
+
+
+def test_a_round_that_was_skipped_whole_goes_on_with_the_first_label():
+    al = start()
+    al.tell(dict.fromkeys(al.next().names, 'skip'))
+    row = al.ledger.lines(al.run_id)[0]['row']
+    with pytest.raises(ValueError, match='5 were skipped'): al.next()
+    al.tell({row: 'cat'})
+    with pytest.warns(UserWarning, match='none of 1 labels is held'): assert len(al.next()) == 4
+
+
+@pytest.mark.parametrize('text', [
+    'file;label\np01.png;cat\n', 'file\tlabel\np01.png\tcat\n', 'Filename, Class\np01.png, cat\n',
+    'file,label\n.\\p01.png,cat\n', 'file,row,label\n,1,cat\n'])
+def test_tables_as_spreadsheets_write_them(tmp_path, text):
+    (tmp_path/'a.csv').write_text(text, encoding='utf-8-sig')
+    answers = as_oracle(tmp_path/'a.csv', photos())(torch.tensor([1]))
+    assert [o for part in answers for o in part] == [(1, 0)]
+
+
+def test_an_exported_table_is_imported_again(tmp_path):
+    "Names that a spreadsheet would run are written inert, and read as they were."
+    odd = ['=1+1', 'a, "b"', 'c\nd']
+    data = ImageData.from_arrays(X, classes=odd, files=[f'={o}' for o in FILES])
+    al, other = start(data), start(data)
+    rows = al.next().rows.tolist()
+    al.tell(dict(zip(rows, [*odd, 'skip', 'unsure'])))
+    other.next()
+    assert other.ledger.import_answers(other.run_id, al.to_csv(tmp_path/'a.csv')) == []
+    kept = [[(o['row'], o['y']) for o in a.ledger.lines(a.run_id)] for a in (al, other)]
+    assert kept[0] == kept[1]
