@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'seed_of', 'rng', 'seeded', 'threads', 'environment', 'check_device', 'silent', 'in_notebook', 'is_watched',
-           'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar']
+           'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar', 'read_table']
 
 # %% ../nbs/01_core.ipynb #0267bc84
 import contextlib, hashlib, io, platform, random, re, sys
@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from multiprocessing import current_process
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
-from .checks import check_count
+from .checks import check_count, plain_text, short
 
 # %% ../nbs/01_core.ipynb #664d86d9
 def seed_of(*name:object, # the stream's name: a seed, then words and numbers
@@ -248,6 +248,26 @@ def bar(it:Iterable,     # items to go through
             yield o
             p.update()
         if comment: p.line(f'{comment}: {int(p.n)} of {p.total}')
+
+# %% ../nbs/01_core.ipynb #core-table-2
+def read_table(path:str|Path # a CSV file; columns may be divided by , ; | or tabs
+              )->pd.DataFrame: # all as text; an empty cell is missing
+    "A CSV file as text; a file that cannot be read is refused in one sentence."
+    path = Path(path).expanduser()
+    if not path.is_file(): raise ValueError(f"there is no file {short(str(path))}")
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        head = next(filter(str.strip, lines), '')
+        df = pd.read_csv(path, sep=max(',;\t|', key=head.count), dtype=str, index_col=False,
+                         keep_default_na=False, na_values=[''], encoding='utf-8-sig')
+    except UnicodeDecodeError:
+        raise ValueError(f"{plain_text(path)} is not UTF-8: save it so") from None
+    except (OSError, ValueError) as e:
+        why = plain_text(str(e).strip())
+        raise ValueError(f"{plain_text(path)} cannot be read as a table ({why})") from None
+    if not len(df): raise ValueError(f"{plain_text(path)} has no lines below its header")
+    df = df.rename(columns=str.strip).apply(lambda o: o.str.strip())
+    return df.mask(df=='')
 
 # %% ../nbs/01_core.ipynb #core-colours-2
 COLOURS = dict(

@@ -16,14 +16,14 @@ from fastcore.basics import patch, store_attr
 from pathlib import Path
 from PIL import Image
 from torch import Tensor
-from ..checks import no_unknown, one_of, as_rows
-from ..core import check_device, seeded
+from ..checks import as_rows, names_of, no_unknown, one_of, strict
+from ..core import check_device, read_table, seeded
 from .pool import Pool
 from .views import show_items
 from .sources import (SETS, check_reading, check_x, check_y, class_names, column_of,
     deep_words, read_digits, read_labels, read_set, shown, strata)
 from .files import (Listing, list_files, list_folder, list_table, names_in, parts_in,
-    read_images, read_pairs, read_table, refuse_bad)
+    read_images, read_pairs, refuse_bad)
 
 # %% ../../nbs/data/14_images.ipynb #4c2c5ca8
 class Oracle:
@@ -120,6 +120,7 @@ def to(self:ImageData, device:str|torch.device, # where to
 
 # %% ../../nbs/data/14_images.ipynb #95d6b23a
 @patch(cls_method=True)
+@strict
 def from_folder(cls:ImageData,
                 path:str|Path,  # folder of pictures; its sub-folders may say parts and labels
                 size:int|tuple, # pixels of a side, or (height, width)
@@ -181,6 +182,7 @@ def say(name:str,   # of the data set
 
 # %% ../../nbs/data/14_images.ipynb #u5folder
 @patch(cls_method=True)
+@strict
 def from_files(cls:ImageData,
                files:list,     # paths
                size:int|tuple, # pixels of a side, or (height, width)
@@ -203,6 +205,7 @@ def from_files(cls:ImageData,
     return data_of(cls, found, size, n_in, fit, bad, cache, flip, name, device)
 
 @patch(cls_method=True)
+@strict
 def from_frame(cls:ImageData,
                df,                # a pandas frame with a line for each picture
                size:int|tuple,    # pixels of a side, or (height, width)
@@ -238,12 +241,13 @@ def from_csv(cls:ImageData,
             )->ImageData:
     "A data set from a CSV file that lists image files and their labels."
     path = Path(path).expanduser()
-    no_unknown(kwargs, {'classes','test','n_in','fit','bad','cache','flip','device'}, 'from_csv')
+    no_unknown(kwargs, names_of(ImageData.from_frame), 'from_csv')
     return cls.from_frame(read_table(path), size, file, label, root=path.parent if root is None
                           else root, name=name or path.stem, **kwargs)
 
 # %% ../../nbs/data/14_images.ipynb #99d5c5e9
 @patch(cls_method=True)
+@strict
 def from_arrays(cls:ImageData,
                 x:Tensor,           # (N,C,H,W) uint8 or floats in [0,1], or (N,D); tensor or array
                 y:Tensor=None,      # (N,) numbers from 0 or names; -1 or None if missing
@@ -310,6 +314,7 @@ def as_labels(name:str,     # the argument's name, for the message
     raise ValueError(f"{name}: row {int(y.argmin())} has no label")
 
 # %% ../../nbs/data/14_images.ipynb #4e28b208
+@strict
 def get_data(name:str,           # 'digits', or one of torchvision's sets: `SETS`
              root:str|Path=None, # where its files are; None: the environment's ASAL_DATA, or ./data
              split:int=0,        # digits: seed of the test rows
@@ -335,7 +340,8 @@ def from_dls(cls:ImageData,
              **kwargs,            # `fit`, `bad`, `cache`, `flip`, `device` of `from_files`
             )->ImageData:
     "The files and labels of fastai's loaders; their validation set is the test set."
-    no_unknown(kwargs, {'fit','bad','cache','flip','device'}, 'from_dls')
+    no_unknown(kwargs, ['size','n_in','classes','name','fit','bad','cache','flip','device'],
+               'from_dls')
     sets = [getattr(dls, o, None) for o in ('train_ds','valid_ds')]
     if not all(hasattr(o, 'tls') for o in sets):
         raise ValueError("dls must be DataLoaders of images that fastai made, with a train_ds and a"
@@ -371,6 +377,7 @@ def file_of(items, # fastai's TfmdLists of the inputs
 
 # %% ../../nbs/data/14_images.ipynb #ucfolder
 @patch(cls_method=True)
+@strict
 def from_dataset(cls:ImageData,
                  ds,                  # a torch Dataset, or one of Hugging Face
                  size:int|tuple=None, # pixels of a side, or (height, width); None: as they are
@@ -439,20 +446,23 @@ def fingerprint(self:ImageData)->str: # 16 hexadecimal digits
     return self._hashed[1]
 
 @patch
-def exam(self:ImageData)->str: # 16 hexadecimal digits
+def exam(self:ImageData, classes:list=None, # names; None: those of the data
+        )->str: # 16 hexadecimal digits
     "A hash of the test labels and class names, which decide how a run is judged."
-    h = hashlib.blake2b(repr([str(o) for o in self.classes]).encode(), digest_size=8)
+    names = [str(o) for o in (self.classes if classes is None else classes)]
+    h = hashlib.blake2b(repr(names).encode(), digest_size=8)
     if self.y_test is not None: h.update(self.y_test.cpu().long().contiguous().numpy())
     return h.hexdigest()
 
 # %% ../../nbs/data/14_images.ipynb #a5d194ab
 def shrunk(data:ImageData, # images, or vectors
-           side:int=64,    # pixels of the longer side
+           side:int=64,    # most pixels of a side
           )->ImageData:
-    "Images above `side` pixels, reduced to it, without a test set; other data unchanged."
-    if len(data.x_shape)!=3 or max(data.x_shape[1:])<=side: return data
-    size = [max(1, round(side*o/max(data.x_shape[1:]))) for o in data.x_shape[1:]]
-    small = [F.interpolate(as_floats(o), size, mode='area') for o in data.x.split(256)]
+    "Images as squares of 8 to `side` pixels, without a test set; such data, and vectors, as is."
+    if len(data.x_shape)!=3: return data
+    n = min(max(*data.x_shape[1:], 8), side)
+    if data.x_shape[1:]==(n,n): return data
+    small = [F.interpolate(as_floats(o), (n,n), mode='area') for o in data.x.split(256)]
     x = torch.cat(small)
     if data.x.dtype==torch.uint8: x = (255*x).round().byte()
     return ImageData(x, data.oracle, None, None, data.classes, data.flip, data.name, data.files)

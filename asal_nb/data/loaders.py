@@ -56,7 +56,7 @@ def one_item(o,           # a tensor, an array, a PIL image or a file
             )->Tensor:    # (…)
     "An image in any form as a tensor of the same shape as a row of `like`."
     if isinstance(o, (str,Path)) or hasattr(o, 'getbands'):
-        if like.dim()==4: return read_image(o, like.shape[-1], like.shape[1])
+        if like.dim()==4: return read_image(o, tuple(like.shape[2:]), like.shape[1])
         raise ValueError("the data are vectors: give tensors or arrays, not images")
     if not hasattr(o, 'shape'):
         kind = type(o).__name__

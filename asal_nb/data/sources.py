@@ -47,6 +47,7 @@ def check_x(name:str,            # the argument's name, for the message
         kind = type(x).__name__
         raise ValueError(f"{name} must be a tensor or an array of numbers, not {kind}; for files"
                          " and datasets there are ImageData.from_files and from_dataset") from None
+    if x.layout!=torch.strided: raise ValueError(f"{name} is sparse: give {name}.to_dense()")
     bad = f"{name} has shape {tuple(x.shape)}"
     if x.dim()==3:
         raise ValueError(f"{bad}: images are (N,C,H,W); add a grey channel with {name}[:,None]")
@@ -125,6 +126,7 @@ def class_names(classes:Iterable # a list of names, or a dict from number to nam
         if sorted(map(str, number.values()))!=sorted(map(str, range(len(classes)))):
             raise ValueError(f"{bad}, or a dict that gives each name a number from 0")
         classes = sorted(number, key=lambda o: int(number[o]))
+    if hasattr(classes, 'tolist'): classes = classes.tolist()
     try: names = [str(o) for o in classes]
     except TypeError: raise ValueError(bad) from None
     if not names or len(set(names))<len(names) or not all(o.strip() for o in names):

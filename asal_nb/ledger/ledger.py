@@ -12,9 +12,10 @@ import json, matplotlib.pyplot as plt, os, pandas as pd, sqlite3, tempfile, torc
 from contextlib import closing, contextmanager
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
-from pathlib import Path
+from pathlib import Path, PurePath
 from torch import Tensor
-from ..checks import check_count, as_column
+from ..checks import check_count, as_column, inert
+from ..core import read_table
 from asal_nb.ledger.store import (
     SQL_ERRORS, Store, as_json, dict_as_json, from_json, load_tensors, save_tensors, tensor_file,
     write_whole)
@@ -83,6 +84,7 @@ def open_run(self:Ledger, name:str, # of the run
              env:dict,              # versions, machine, threads: noted, not compared
              files:list=None,       # the file of each row of the data; then rows may be added
              classes:list=None,     # their names; more may be added at the end
+             exam=None,             # function from their names to the setting of this name
             )->int:                 # its number in this ledger
     "Begin the run called `name`, or resume it if its settings are the same or have grown."
     if not isinstance(name, str) or not name:
@@ -97,21 +99,22 @@ def open_run(self:Ledger, name:str, # of the run
         else:
             sql = 'SELECT settings, classes FROM settings WHERE run=? ORDER BY rowid DESC LIMIT 1'
             was, = self.select(sql, run)
-            self._grow(run, name, from_json('settings', was[0]), json.loads(new), files)
-            known = from_json('classes', was[1], list)
+            old,known = from_json('settings', was[0]),from_json('classes', was[1], list)
             classes = classes or known
             if classes[:len(known)]!=known:
                 raise ValueError(f"run {name!r} has the classes {known}, now {classes}: classes"
                                  " may only be added at the end")
+            may = {'exam'} if known and exam and exam(known)==old.get('exam') else set()
+            self._grow(run, name, old, json.loads(new), files, may)
         now = new,as_json('classes', classes)
         if now!=was: db.execute('INSERT INTO settings VALUES (?,?,?)', (run,*now))
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,env))
     return run
 
 @patch
-def _grow(self:Ledger, run, name, old, new, files):
+def _grow(self:Ledger, run, name, old, new, files, may):
     "Refuse other settings, but for a longer plan and data that hold all files that were asked."
-    may,plans = set(),(old.get('plan'),new.get('plan'))
+    plans = old.get('plan'),new.get('plan')
     if all(isinstance(o, list) for o in plans) and plans[1][:len(plans[0])]==plans[0]:
         may.add('plan')
     rows = None
@@ -393,10 +396,10 @@ def import_answers(self:Ledger, run:int,    # number of the run
                    by:str='import',         # who answered
                   )->list:                  # of the files or rows that this run has not asked
     "Write down answers of another origin, in one transaction; what was not asked is returned."
-    given = _given(answers)
-    at = {o['name']: o['row'] for o in self.lines(run) if o['name'] is not None}
-    at |= {str(o['row']): o['row'] for o in self.lines(run) if str(o['row']) not in at}
-    names = {k: i for i,k in enumerate(self.classes(run))}
+    given,asked = _given(answers),self.lines(run)
+    at = {str(o['row']): o['row'] for o in asked}
+    at |= {f(o['name']): o['row'] for f in (inert,str) for o in asked if o['name'] is not None}
+    names = {f(k): i for f in (inert,str) for i,k in enumerate(self.classes(run))}
     known = {at[k]: _label(k, v, names) for k,v in given.items() if k in at}
     known = {row: y for row,y in known.items() if y is not None}
     self.answer(run, [*known], [*known.values()], by=by)
@@ -404,19 +407,18 @@ def import_answers(self:Ledger, run:int,    # number of the run
 
 def _given(answers):
     "File or row, as a word, -> label."
-    if isinstance(answers, (str,Path)):
-        try: answers = pd.read_csv(answers, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as e:
-            raise ValueError(f"{str(answers)!r} cannot be read as a table ({e})") from None
+    if isinstance(answers, (str,Path)): answers = read_table(answers)
     if isinstance(answers, pd.DataFrame):
-        key = next((o for o in ('file','row') if o in answers), None)
-        if key is None or 'label' not in answers:
+        columns = {str(o).strip().lower(): answers[o] for o in answers}
+        keys = [columns[o] for o in ('file','row') if o in columns]
+        if not keys or 'label' not in columns:
             raise ValueError("answers must have a column file or row, and a column label; it has"
                              f" {[*answers]!r:.60}")
-        twice = answers[key][answers[key].duplicated()]
-        if len(twice): raise ValueError(f"answers name {twice.iloc[0]!r} more than once")
-        answers = dict(zip(answers[key], answers['label']))
-    if isinstance(answers, dict): return {str(k): v for k,v in answers.items()}
+        key = keys[0].where(keys[0].notna() & (keys[0]!=''), keys[-1]) # rows without a file
+        if len(twice := key[key.duplicated()]):
+            raise ValueError(f"answers name {twice.iloc[0]!r} more than once")
+        answers = dict(zip(key, columns['label']))
+    if isinstance(answers, dict): return {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
     raise ValueError(f"answers={answers!r:.60} must be a dict, a frame or the path of a CSV file")
 
 def _label(key, label, names):

@@ -139,7 +139,8 @@ class ActiveLearning:
         self.plan = plan(len(self.start.idx_U), b, rounds, self.n_first, last)
         if self.n_first: self.n_first = self.plan[0]
         self.asks = dict(enumerate(self.plan, start=0 if self.n_first else 1)) # round to rows
-        if self.n_first and first!='random': check_shape([min(o, 64) for o in data.x_shape])
+        if self.n_first and first!='random': # `shrunk` makes images fit, if we know their channels
+            check_shape(data.x_shape if len(data.x_shape)!=3 else (data.x_shape[0],64,64))
         store_attr('data,method,first,seed,hold,evaluate,metrics,watch,n_threads,quiet')
         self.blind,self.pool,self.names = data.blind(),self.start.copy(),Names(data)
         self.oracle = data.oracle if oracle is None else oracle
@@ -207,7 +208,8 @@ def open(self:ActiveLearning)->int:
     if self.run_id is None:
         with threads(self.n_threads): where = environment(self.data.device)
         self.run_id = self.ledger.open_run(
-            self.name, self.settings, where, files=self.names.files, classes=self.names.classes)
+            self.name, self.settings, where, files=self.names.files, classes=self.names.classes,
+            exam=self.data.exam)
     return self.run_id
 
 @patch
@@ -371,12 +373,12 @@ def step(self:ActiveLearning,
         ):
     "Round r: train, evaluate, choose b rows; what the ledger has is not repeated."
     is_new = r==len(self.ledger.results(run))
+    if is_new and not len(self.start.idx_L) and not len(self.ledger.answers(run)[0]):
+        raise ValueError(
+            f"no row has a label, and {len(self.ledger.declined(run))} were skipped:"
+            " al.tell({row: label}) takes a label for one of them")
     if is_new: self.ledger.begin_round(run, r) # later corrections count from the next round on
     self.pool = self.pool_at(r)
-    if not len(self.pool.idx_L):
-        raise ValueError(
-            f"no row has a label, and {len(self.pool.idx_S)} were skipped: al.tell({{row: label}})"
-            " takes a label for one of them")
     self._learn = learn = self.train(r)
     if is_new:
         n,m = int((self.pool.y>=0).sum()),self.measure(r, learn)

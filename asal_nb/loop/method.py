@@ -10,6 +10,7 @@ __all__ = ['once', 'Method', 'is_method', 'but_steps', 'about', 'fit_key', 'run_
 # %% ../../nbs/loop/31_method.ipynb #b55fbb8c
 import json, torch
 import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
+from ..checks import strict
 from ..core import seeded
 from ..data.loaders import steps_of
 from ..game.callbacks import NoValid, Precision
@@ -23,6 +24,9 @@ class Method:
     task = None
     # does the name alone say how it trains? Then a study calls its random arm by that name
     is_plain = True
+    def __init_subclass__(cls, **kw):
+        super().__init_subclass__(**kw)
+        if '__init__' in vars(cls): cls.__init__ = strict(cls.__init__)
     # optional: `scores(learn, data, rows, seed) -> (n,)`, what `query` ranks by, smallest first
     @property
     def name(self): return type(self).__name__.lower()

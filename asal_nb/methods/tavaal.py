@@ -66,7 +66,8 @@ class TAVAAL(VAAL):
         self.subset = subset if subset is None else check_count('subset', subset)
     def sampler(self, task, data, pool, seed):
         "The sampler, trained while the task's ranker is fixed."
-        kw = {k: copy.deepcopy(self.kw[k]) for k in ('nz','nf','size','trunk') if k in self.kw}
+        own = 'nz','nf','size','trunk','normalize','weights'
+        kw = {k: copy.deepcopy(self.kw[k]) for k in own if k in self.kw}
         with seeded(seed, 'init'):
             net = RankedNet(data.x_shape, data.n_classes, task.model, **kw).to(data.device)
         return self.trained(data, pool, seed, net=net, shown=ranked_batch)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from threading import Lock, Thread
-from ..checks import check_count, one_of, short
+from ..checks import check_count, one_of, short, strict
 from ..core import bar, environment, is_watched, silent, threads
 from ..ledger.store import as_json
 from ..ledger.ledger import Ledger, is_whole, settings_diff
@@ -179,6 +179,7 @@ def _work(jobs, ledger, folder, **kw):
     for o in _results_of(calls, **kw): yield ledger.add_run(**o)
 
 # %% ../../nbs/study/55_compare.ipynb #f431aec6
+@strict
 def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of their own
             data,            # an `ImageData`, or a function of the seed to one
             seeds=range(5),  # whole numbers
