@@ -215,10 +215,16 @@ SPECIAL = {     # arguments that mean something else here
     'study.statistics.sign_flip': dict(d=lambda: np.random.randn(5)),
     'loop.loop': dict(p=chances, y=classes, b=lambda: 2),
     'game.warmup': dict(c=lambda: None, h=lambda: 'instance'),
-    'checks': dict(n=lambda: N, y=classes, x=of_rows, o=lambda: [1, 2], value=lambda: 'a'),
+    'checks': dict(kind=lambda: list, must=lambda: 'fit', fits=lambda: math.isfinite, n=lambda: N,
+                   least=lambda: 1, of=lambda: '', like=lambda: '', finite=lambda: False, most=lambda: 60,
+                   keep=lambda: '', keyword=lambda: 'c', y=classes, x=of_rows, o=lambda: [1, 2], value=lambda: 'a'),
 }
 LONG = {'n_steps', 'n_iter', 'n_epoch', 'n_warm', 'n_boot', 'n_flips', 'total', 'n_masks', 'n_sub',
         'rounds', 'split', 'block', 'width', 'nf', 'nz', 'n_h', 'side', 'size', 'imsize', 'n_vae'}
+
+
+OURS = {'name', 'what', 'kind', 'least', 'lo', 'hi', 'of', 'shape', 'like', 'finite', 'allowed', 'kwargs',
+        'names', 'most', 'keep', 'must', 'fits', 'keyword', 'f'} # of `checks`: words and bounds of ours
 
 
 def bent(o, rnd):
@@ -282,6 +288,8 @@ def arguments(full, f, good, rnd):
             make = makers.get(o.name)
             kw[o.name] = make() if make else rnd.choice(WRONG)() if o.default is o.empty else o.default
     names = [o.name for o in own if o.kind not in (o.VAR_KEYWORD, o.VAR_POSITIONAL)]
+    if module[0] == 'checks': names = [o for o in names if o not in OURS]
+    if full == 'checks.as_rows': names = ['rows']
     for name in rnd.sample(names, min(len(names), rnd.choice([0, 1, 1, 1, 2]))):
         if name in kw and rnd.random() < .5: kw[name] = bent(kw[name], rnd)
         else: kw[name] = rnd.choice(WRONG)()
