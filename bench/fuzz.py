@@ -27,14 +27,13 @@ import numpy as np
 import pandas as pd
 import torch
 import asal_nb
-from asal_nb.all import ASAL, ActiveLearning, ImageData, Ledger, Margin, Pool, Random, Study
-from asal_nb.all import Supervised, asal_dls, asal_learner, asal_net, compare, get_data
+from asal_nb.all import ActiveLearning, ImageData, Ledger, Margin, Pool, Random, Study
+from asal_nb.all import Supervised, asal_dls, asal_learner, compare, get_data
 from asal_nb.data.images import Oracle
-from asal_nb.study.arms import Arm
 
 SECONDS = 5
 LETTERS = 400                   # of a refusal
-PUBLIC = {                      # what a user calls, beside the names of asal_nb.all and their methods
+PUBLIC = {   # what a user calls, beside the names of asal_nb.all and their methods
     'checks': '*', 'paper.gauss': '*', 'paper.url': '*', 'paper.classifier': '*',
     'paper.adversarial': '*', 'paper.objective': 'vae_loss warm_loss show_shares',
     'ask.clusters': 'kmeans one_per_centre knn', 'ask.sampler': '*',
@@ -83,7 +82,8 @@ WRONG = [lambda o=o: o for o in (
     'x', 'random', 'line\nline', '\ud800', 'a'*5000, b'x', Path('nowhere'), len, int, object(), ...,
     np.float64('nan'), np.int64(3), range(3), slice(2), math)] + [
     list, dict, set, tuple, lambda: [1, 'a'], lambda: [[1, 2], [3]], lambda: [[1, 2], [3, 4]],
-    lambda: [.1], lambda: [1], lambda: [None], lambda: {'a': 1}, lambda: {1: None}, lambda: iter([1]),
+    lambda: [.1], lambda: [1], lambda: [None], lambda: {'a': 1}, lambda: {1: None},
+    lambda: iter([1]),
     lambda: lambda *a, **k: 0, lambda: torch.tensor(3), lambda: torch.zeros(0),
     lambda: torch.zeros(0, 5), lambda: torch.rand(3), lambda: torch.rand(2, 3, 4, 5),
     lambda: torch.arange(5), lambda: torch.arange(5)+0j, lambda: torch.arange(5) > 2, sparse,
@@ -168,7 +168,8 @@ def sensible(w):
         rows_L=lambda: rows(3), b=lambda: 3, n=lambda: 20, seed=lambda: 0, mu=mean, logvar=mean,
         eps=mean, logits=lambda: torch.randn(N, C), d_U=logits, d_L=logits, d_hat=logits, d=logits,
         t_U=lambda: torch.rand(N), t=lambda: .5, name=lambda: 'a', path=lambda: 'pictures',
-        data=lambda: w.small, pool=w.pool, learn=lambda: w.learn, net=lambda: w.net, dls=lambda: w.dls,
+        data=lambda: w.small, pool=w.pool, learn=lambda: w.learn, net=lambda: w.net,
+        dls=lambda: w.dls,
         ledger=led, run=lambda: 1, round=lambda: 0, method=lambda: Random(Supervised(n_steps=1)),
         n_steps=lambda: 1, n_warm=lambda: 1, n_epoch=lambda: 1, n_iter=lambda: 2, n_boot=lambda: 50,
         n_flips=lambda: 50, c=lambda: C, n_classes=lambda: C, classes=lambda: list('abcd'),
@@ -180,15 +181,20 @@ def sensible(w):
         root=lambda: 'pictures', fit=lambda: 'crop', device=lambda: 'cpu', out=lambda: 'out.csv',
         df=lambda: pd.DataFrame({'file': ['a/1.png', 'b/3.png'], 'label': ['a', 'b']}),
         settings=dict, env=dict, seeds=lambda: range(3), arms=lambda: w.arms, effect=lambda: .1,
-        sd=lambda: .1, acc=lambda: np.random.rand(3, 2, 4), a=lambda: rows(5), what=lambda: 'a thing',
+        sd=lambda: .1, acc=lambda: np.random.rand(3, 2, 4), a=lambda: rows(5),
+        what=lambda: 'a thing',
         text=lambda: 'a text', metrics=lambda: None, beta=lambda: .1, temp=lambda: .2,
         i=lambda: rows(3), v=lambda: torch.rand(N), f=lambda: len, lo=lambda: 0, hi=lambda: 5,
         word=lambda: 'margin', names=lambda: ['a', 'b'], kwargs=dict, allowed=lambda: ['a', 'b'],
         shape=lambda: 'n nz', p_drop=lambda: .1, tau=lambda: .9, alpha=lambda: .9, delta=lambda: .5,
-        angle=lambda: torch.rand(N), scale=lambda: torch.ones(N), image=lambda: None, file=lambda: None,
-        quiet=lambda: True, trunk=lambda: None, bs=lambda: 4, bs_U=lambda: 4, backend=lambda: 'sequential',
-        n_jobs=lambda: 1, rounds=lambda: 2, n_first=lambda: 5, first=lambda: 'random', level=lambda: .95,
-        train=lambda: Supervised(n_steps=1), answers=lambda: {1: 'a'}, tensors=lambda: {'a': torch.rand(2)},
+        angle=lambda: torch.rand(N), scale=lambda: torch.ones(N), image=lambda: None,
+        file=lambda: None,
+        quiet=lambda: True, trunk=lambda: None, bs=lambda: 4, bs_U=lambda: 4,
+        backend=lambda: 'sequential',
+        n_jobs=lambda: 1, rounds=lambda: 2, n_first=lambda: 5, first=lambda: 'random',
+        level=lambda: .95,
+        train=lambda: Supervised(n_steps=1), answers=lambda: {1: 'a'},
+        tensors=lambda: {'a': torch.rand(2)},
         led=led, readonly=lambda: False, to=lambda: '.', target=lambda: .5, test=lambda: None)
 
 
@@ -216,15 +222,19 @@ SPECIAL = {     # arguments that mean something else here
     'loop.loop': dict(p=chances, y=classes, b=lambda: 2),
     'game.warmup': dict(c=lambda: None, h=lambda: 'instance'),
     'checks': dict(kind=lambda: list, must=lambda: 'fit', fits=lambda: math.isfinite, n=lambda: N,
-                   least=lambda: 1, of=lambda: '', like=lambda: '', finite=lambda: False, most=lambda: 60,
-                   keep=lambda: '', keyword=lambda: 'c', y=classes, x=of_rows, o=lambda: [1, 2], value=lambda: 'a'),
+                   least=lambda: 1, of=lambda: '', like=lambda: '', finite=lambda: False,
+                   most=lambda: 60,
+                   keep=lambda: '', keyword=lambda: 'c', y=classes, x=of_rows, o=lambda: [1, 2],
+                   value=lambda: 'a'),
 }
 LONG = {'n_steps', 'n_iter', 'n_epoch', 'n_warm', 'n_boot', 'n_flips', 'total', 'n_masks', 'n_sub',
         'rounds', 'split', 'block', 'width', 'nf', 'nz', 'n_h', 'side', 'size', 'imsize', 'n_vae'}
 
 
-OURS = {'name', 'what', 'kind', 'least', 'lo', 'hi', 'of', 'shape', 'like', 'finite', 'allowed', 'kwargs',
-        'names', 'most', 'keep', 'must', 'fits', 'keyword', 'f'} # of `checks`: words and bounds of ours
+OURS = {'name', 'what', 'kind', 'least', 'lo', 'hi', 'of', 'shape', 'like', 'finite', 'allowed',
+    'kwargs',
+        'names', 'most', 'keep', 'must', 'fits', 'keyword',
+            'f'} # of `checks`: words and bounds of ours
 
 
 def bent(o, rnd):
@@ -235,12 +245,15 @@ def bent(o, rnd):
                 lambda: o.tolist(), lambda: o.to_sparse(), lambda: o[..., 0],
                 lambda: o.flatten(), lambda: o.clone().float().requires_grad_(), lambda: o*1000]
     elif isinstance(o, bool): ways = [lambda: 2, lambda: 'yes']
-    elif isinstance(o, (int, float)): ways = [lambda: -o-1, lambda: str(o), lambda: o+.5, lambda: [o],
-                                              lambda: np.array(o), lambda: torch.tensor(o)]
-    elif isinstance(o, str): ways = [lambda: o+'x', lambda: [o], lambda: Path(o), lambda: o.encode()]
-    elif isinstance(o, (list, range)): ways = [lambda: list(o)[:-1], lambda: [*o, *o], lambda: [list(o)],
-                                               lambda: set(o), lambda: dict.fromkeys(o), lambda: iter(o),
-                                               lambda: [str(i) for i in o], lambda: np.array(o)]
+    elif isinstance(o, (int, float)):
+        ways = [lambda: -o-1, lambda: str(o), lambda: o+.5, lambda: [o], lambda: np.array(o),
+                lambda: torch.tensor(o)]
+    elif isinstance(o, str):
+        ways = [lambda: o+'x', lambda: [o], lambda: Path(o), lambda: o.encode()]
+    elif isinstance(o, (list, range)):
+        ways = [lambda: list(o)[:-1], lambda: [*o, *o], lambda: [list(o)], lambda: set(o),
+                lambda: dict.fromkeys(o), lambda: iter(o), lambda: [str(i) for i in o],
+                lambda: np.array(o)]
     else: ways = [lambda: [o], lambda: str(o), lambda: type(o)]
     try: return rnd.choice(ways)()
     except Exception: return None
@@ -255,12 +268,13 @@ def targets(only=''):
         names = module.__all__ if public == '*' else public.split()
         found |= {f'{name}.{k}': getattr(module, k) for k in names}
     out = {}
-    for full, f in found.items():
+    for f in found.values():
         is_ours = getattr(f, '__module__', '').startswith('asal_nb') and callable(f)
         if not is_ours or inspect.isclass(f) and issubclass(f, Exception): continue
         home = f"{f.__module__.removeprefix('asal_nb.')}.{f.__name__}"
         out[home] = home, f, None
-        if inspect.isclass(f): out |= {f'{home}.{k}': (f'{home}.{k}', f, k) for k in METHODS.get(f, ())}
+        names = METHODS.get(f, ()) if inspect.isclass(f) else ()
+        out |= {f'{home}.{k}': (f'{home}.{k}', f, k) for k in names}
     return [o for k, o in out.items() if only in k]
 
 
@@ -286,7 +300,8 @@ def arguments(full, f, good, rnd):
             args = [rnd.choice(WRONG)() for _ in range(rnd.randrange(3))]
         elif o.default is o.empty or rnd.random() < .15:
             make = makers.get(o.name)
-            kw[o.name] = make() if make else rnd.choice(WRONG)() if o.default is o.empty else o.default
+            if make: kw[o.name] = make()
+            else: kw[o.name] = rnd.choice(WRONG)() if o.default is o.empty else o.default
     names = [o.name for o in own if o.kind not in (o.VAR_KEYWORD, o.VAR_POSITIONAL)]
     if module[0] == 'checks': names = [o for o in names if o not in OURS]
     if full == 'checks.as_rows': names = ['rows']
@@ -386,7 +401,8 @@ def main(calls, seed, only, most):
 def brief(o):
     "A value in a few letters"
     shape = getattr(o, 'shape', None)
-    if isinstance(shape, tuple) and shape: return f"<{type(o).__name__} {getattr(o, 'dtype', '')} {tuple(shape)}>"
+    if isinstance(shape, tuple) and shape:
+        return f"<{type(o).__name__} {getattr(o, 'dtype', '')} {tuple(shape)}>"
     try: return ascii(o)[:40]
     except Exception: return f'<{type(o).__name__}>'
 
