@@ -6,8 +6,8 @@ Docs: https://asal-nb.github.io/asal-nb/checks.html.md"""
 
 # %% auto #0
 __all__ = ['plain_text', 'inert', 'short', 'check_count', 'closest', 'one_of', 'UnknownKeyword', 'unknown_keyword', 'names_of',
-           'no_unknown', 'strict', 'as_list', 'check_tensor', 'check_unit', 'check_weight', 'check_classes', 'check_p',
-           'as_column', 'as_rows']
+           'no_unknown', 'strict', 'as_list', 'check_kind', 'check_tensor', 'check_unit', 'check_real', 'check_weight',
+           'check_classes', 'check_p', 'as_column', 'as_rows']
 
 # %% ../nbs/00_checks.ipynb #checks-4
 import difflib, functools, inspect, math, numbers, unicodedata
@@ -169,6 +169,15 @@ def as_list(name:str,    # what the reader called it
     raise ValueError(f"{name}={short(o)} must list {what}")
 
 # %% ../nbs/00_checks.ipynb #f07ebd30
+def check_kind(name:str,  # the argument's name, for the message
+               o:object,  # the value
+               kind:type, # a type, or a tuple of types
+               what:str,  # in words: 'a Pool'
+              )->object:  # `o` itself
+    "Refuse what is not of this kind."
+    if isinstance(o, kind): return o
+    raise ValueError(f"{name} must be {what}, not {type(o).__name__}")
+
 def check_tensor(name:str,   # the argument's name, for the message
                  x:Tensor,   # the value
                  shape:str,  # such as 'n nz', 'n 3 …'
@@ -177,8 +186,8 @@ def check_tensor(name:str,   # the argument's name, for the message
                  **sizes:int,# lengths of letters that are already known
                 )->dict:     # the lengths of all letters
     "Refuse anything but a tensor of this shape and type; return the lengths of its letters."
-    if not isinstance(x, Tensor):
-        raise ValueError(f"{name} must be a tensor of shape ({shape}), not {type(x).__name__}")
+    check_kind(name, x, Tensor, f'a tensor of shape ({shape})')
+    if x.layout!=torch.strided: raise ValueError(f"{name} is sparse; give {name}.to_dense()")
     dims = shape.split()
     rest = dims[-1:]==['…']
     if rest: dims = dims[:-1]
@@ -191,7 +200,7 @@ def check_tensor(name:str,   # the argument's name, for the message
         raise ValueError(f"{name} has shape {tuple(x.shape)}, but must be {needed}")
     if like == 'float' and not x.is_floating_point():
         raise ValueError(f"{name} is {x.dtype}, but must be floating-point")
-    if like == 'int' and (x.is_floating_point() or x.dtype == torch.bool):
+    if like == 'int' and (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool):
         raise ValueError(f"{name} is {x.dtype}, but must be whole numbers")
     if finite and not all(o.isfinite().all() for o in x.split(2**14)):
         raise ValueError(f"{name} holds nan or infinity")
@@ -202,10 +211,22 @@ def check_unit(name:str, # the argument's name, for the message
                v:Tensor, # its values
               ):
     "Refuse values outside [0,1]; looks at values on the CPU only."
+    check_kind(name, v, Tensor, 'a tensor')
+    if v.is_complex() or v.layout!=torch.strided:
+        raise ValueError(f"{name} must be a dense tensor of real numbers")
     if v.device.type != 'cpu' or not v.numel(): return
     lo,hi = [o.item() for o in v.detach().aminmax()]
     if not (lo >= 0 and hi <= 1):
         raise ValueError(f"{name} holds values from {lo:.4g} to {hi:.4g}, but must lie in [0,1]")
+
+def check_real(name:str,  # the argument's name, for the message
+               v:float,   # the value
+               must:str,  # what it must be, in words: 'be above 0'
+               fits:Callable, # is it?
+              )->float:   # `v` itself
+    "Refuse what is no real number, or does not fit."
+    if isinstance(v, numbers.Real) and fits(v): return v
+    raise ValueError(f"{name}={short(v)} must {must}")
 
 def check_weight(name:str, # the argument's name, for the message
                  w:float|Tensor, # its value
@@ -219,6 +240,9 @@ def check_classes(name:str, # the argument's name, for the message
                   c:int,    # number of classes
                  ):
     "Refuse labels outside 0..c-1; looks at values on the CPU only."
+    check_tensor(name, y, 'n')
+    check_count('classes', c)
+    if y.is_complex(): raise ValueError(f"{name} is {y.dtype}, but must be whole numbers")
     if y.device.type != 'cpu' or not len(y): return
     lo,hi = [o.item() for o in y.aminmax()]
     if lo < 0 or hi >= c:

@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'seed_of', 'rng', 'seeded', 'threads', 'environment', 'check_device', 'silent', 'in_notebook', 'is_watched',
-           'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar', 'read_table']
+           'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar', 'read_table', 'axes_of']
 
 # %% ../nbs/01_core.ipynb #0267bc84
 import contextlib, hashlib, io, platform, random, re, sys
@@ -18,20 +18,20 @@ import numpy as np, pandas as pd, torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
-from .checks import check_count, plain_text, short
+from .checks import check_count, check_kind, plain_text, short
 
 # %% ../nbs/01_core.ipynb #664d86d9
 def seed_of(*name:object, # the stream's name: a seed, then words and numbers
            )->int:        # in 0..2**63-1
     "The seed of the stream called `name`, the same in every process and on every machine."
-    full = '/'.join(map(str, name)).encode()
+    full = '/'.join(map(str, name)).encode(errors='backslashreplace')
     return int.from_bytes(hashlib.blake2b(full, digest_size=8).digest(), 'big') >> 1
 
 def rng(*name:object,     # the stream's name
         device:str='cpu', # where its numbers are drawn
        )->torch.Generator:
     "A torch generator for the stream called `name`."
-    return torch.Generator(device).manual_seed(seed_of(*name))
+    return torch.Generator(check_device(device)).manual_seed(seed_of(*name))
 
 # %% ../nbs/01_core.ipynb #3537236d
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def threads(n:int|None): # threads for torch, BLAS and OpenMP; None leaves them 
 def environment(device:str='cpu', # where the data is
                )->dict:           # what a run's numbers depend on besides its seed
     "Versions, processor, threads and GPU; if they are equal, a seed gives the same bits on a CPU."
-    gpu = dict(gpu=torch.cuda.get_device_name(device)) if torch.device(device).type=='cuda' else {}
+    gpu = dict(gpu=torch.cuda.get_device_name(device)) if check_device(device).type=='cuda' else {}
     return dict(
         python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
         machine=platform.machine(), processor=_processor(), threads=torch.get_num_threads(), **gpu)
@@ -86,8 +86,8 @@ def check_device(device:str|torch.device # a torch device or its name
         t.item()
         return t.device
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as e:
-        why = str(e).splitlines()[0]
-        raise ValueError(f"device={str(device)!r} cannot be used here ({why})") from None
+        why = short(str(e).splitlines()[0], 120)
+        raise ValueError(f"device={short(str(device))} cannot be used here ({why})") from None
 
 # %% ../nbs/01_core.ipynb #b32ef1e1
 _silenced = [] # an item for each `silent` block that is open, in whichever thread
@@ -202,6 +202,7 @@ def progress(what:str,      # the name of the job
              quiet:bool=None, # None: quiet unless watched
             ):              # a context that gives a `Progress`
     "Within the block, one bar for all work; with quiet=True none, whoever does the work."
+    for k,v in (('total', total), ('n', n)): check_count(k, v, 0)
     shows = is_watched() if quiet is None else not (quiet or _silenced)
     with contextlib.ExitStack() as over:
         p = over.enter_context(contextlib.closing(Progress(what, total, n, shows)))
@@ -279,3 +280,11 @@ COLOURS = dict(
     other='#CC79A7',      # purple: anything else that needs a name
     reference='#555555',  # dark grey: a limit, a formula, what a method is compared with
 )
+
+def axes_of(ax,    # matplotlib axes, or None
+            *size, # width and height of new ones, in inches
+           ):      # axes
+    "`ax`, or new axes of that size; what is neither is refused."
+    from matplotlib import pyplot as plt
+    if ax is None: return plt.subplots(figsize=size)[1]
+    return check_kind('ax', ax, plt.Axes, 'axes of matplotlib')

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from typing import NamedTuple
 from ..checks import check_count, check_weight, no_unknown
-from ..core import COLOURS, rng, seeded, threads
+from ..core import axes_of, COLOURS, rng, seeded, threads
 from ..paper.adversarial import auc
 from ..data.pool import Pool, ask_oracle
 from ..data.images import ImageData
@@ -131,7 +131,7 @@ def show_frame(frame:Frame,    # one round
                bar:bool=False, # a colour bar and a legend too?
               ):               # the axes
     "Codes of both pools over D's contours, and the rows asked next."
-    ax = ax or plt.subplots(figsize=(5,4))[1]
+    ax = axes_of(ax, 5, 4)
     z,y = frame.z,frame.y
     lo,hi = z.amin(0),z.amax(0)
     pad = .12*(hi - lo) + 1e-3

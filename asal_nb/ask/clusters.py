@@ -53,6 +53,7 @@ def one_per_centre(z:Tensor,       # (n,nz) codes
                   )->Tensor:       # (b,) positions in `z`, all different
     "For each centre in turn, the nearest row that is free, in memory n times block: (D21)."
     n,nz = check_tensor('z', z, 'n nz', 'float', finite=True).values()
+    check_count('block', block)
     b = check_tensor('centres', centres, 'b nz', 'float', nz=nz)['b']
     check_count('number of centres', b, hi=n, of='the rows')
     sq,out = z.square().sum(1),[]
@@ -87,7 +88,7 @@ def knn(z:Tensor,       # (n,nz) codes
     "The k nearest other rows of each row and their distances, in memory n times block: (D22)."
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
     check_count('k', k, hi=n-1, of='the other rows')
-    check_count('block', block)
+    block = check_count('block', block)
     z = z - z.mean(0)
     sq,dist,idx = z.square().sum(1),[],[]
     for i in torch.arange(n, device=z.device).split(block):

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from matplotlib import pyplot as plt
 from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
-from ..checks import as_column, check_count, check_tensor, one_of
+from ..checks import as_column, as_list, check_count, check_real, check_tensor, one_of
 from ..core import COLOURS
 from .clusters import distances, kmeans, one_per_centre, rounding
 from .sampler import tie_key
@@ -149,7 +149,7 @@ def purity_radius(z:Tensor,         # (n,nz) codes of length 1
                   seed:int=0,       # for k-means, and the choice of 2048 rows to measure
                  )->float:          # infinite if there is one cluster only
     "Largest radius at which a share alpha of balls holds one cluster: ProbCover, (D19)."
-    if not 0 < alpha <= 1: raise ValueError(f"alpha={alpha!r} must be above 0 and at most 1")
+    check_real('alpha', alpha, 'be above 0 and at most 1', lambda o: 0 < o <= 1)
     of = nearest(z, kmeans(z, c, seed)).to(z.device)
     some = tie_key(torch.arange(len(z)), seed).argsort()[:2048].to(z.device)
     def foe(i): return torch.cdist(z[i], z).masked_fill(of[i][:,None] == of, torch.inf).amin(1)
@@ -169,7 +169,7 @@ def probcover(z:Tensor,         # (n,nz) codes, one line per dataset row
     seen = torch.cat([idx_L, by_key[:60_000]]).unique()
     z = F.normalize(z, dim=1)[seen]
     if delta is None: delta = purity_radius(z, min(max(b, 10), len(z)), seed=seed)
-    elif not delta > 0: raise ValueError(f"delta={delta!r} must be above 0")
+    else: check_real('delta', delta, 'be above 0', lambda o: o > 0)
     cos = 1 - delta**2/2                                  # |a-b|² = 2 - 2ab for codes of length 1
     def counts(i):
         blocks = ((z[j] @ z.T).gt_(cos).sum(0) for j in i.split(256))
@@ -208,6 +208,7 @@ def show_first(z:Tensor,   # (n,nz) codes; the first two coordinates are shown
                seed:int=0, # the run's seed
               )->np.ndarray: # the axes
     "All codes, with rings on the first b rows that each strategy chooses: (D19)."
+    hows = as_list('hows', hows, 'strategies')
     axs = plt.subplots(1, len(hows), figsize=(2.6*len(hows), 2.8), sharex=True, sharey=True,
                        layout='tight', squeeze=False)[1][0]
     for ax,how in zip(axs, hows):

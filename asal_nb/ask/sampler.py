@@ -11,8 +11,8 @@ __all__ = ['query', 'tie_key', 'ask_rows', 'ask_positions', 'diverse', 'show_que
 import torch
 from matplotlib import pyplot as plt
 from torch import Tensor
-from ..checks import check_count, check_tensor
-from ..core import COLOURS, seed_of
+from ..checks import as_rows, check_count, check_tensor
+from ..core import axes_of, COLOURS, seed_of
 from .clusters import kmeans, one_per_centre
 
 # %% ../../nbs/ask/08_sampler.ipynb #f463ba4d
@@ -83,8 +83,8 @@ def show_query(z:Tensor,   # (n,nz) codes; the first two coordinates are shown
               )->plt.Axes:
     "Codes coloured by score, dark if they look unlabelled, with rings on the chosen: Algorithm 3."
     check_tensor('d_U', d_U, 'n', n=check_tensor('z', z, 'n nz')['n'])
-    ax = ax or plt.subplots(figsize=(5,3))[1]
-    z,i = z.detach().cpu(),i.cpu()
+    ax = axes_of(ax, 5, 3)
+    z,i = z.detach().cpu(),as_rows(i, len(z), 'i')
     pts = ax.scatter(z[:,0], z[:,1], c=d_U.detach().cpu(), s=8, cmap='Greys_r')
     ax.scatter(z[i,0], z[i,1], s=60, facecolors='none', edgecolors=COLOURS['asked'], lw=2)
     ax.figure.colorbar(pts, ax=ax, label='score (logit of D)')

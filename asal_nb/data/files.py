@@ -12,7 +12,7 @@ __all__ = ['LITTER', 'SUFFIXES', 'PARTS', 'UNLABELLED', 'COLUMNS', 'SHARE', 'VER
            'read_pairs', 'as_item', 'item_of', 'rows_of', 'columns_of', 'names_in', 'parts_in']
 
 # %% ../../nbs/data/13_files.ipynb #f04files
-import hashlib, json, numbers, numpy as np, os, pandas as pd, PIL, re, shutil, tempfile, torch, zlib
+import hashlib, json, numpy as np, os, pandas as pd, PIL, re, shutil, tempfile, torch, zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 from platformdirs import user_cache_path
 from torch import Tensor
-from ..checks import one_of
+from ..checks import check_kind, check_real, one_of
 from ..core import bar, read_table
 from .sources import (FORMATS, check_reading, class_names, decoded,
     quiet_pillow, read_labels, shown, strata)
@@ -135,8 +135,8 @@ def list_folder(path:str|Path,         # a folder
                 split:int=0,           # seed of these test rows
                )->Listing:
     "The pictures of a folder, with the labels that its sub-folders say."
-    if not isinstance(test_share, numbers.Real) or not 0<=test_share<1:
-        raise ValueError(f"test_share={test_share!r} must be at least 0 and below 1")
+    must = 'be at least 0 and below 1'
+    check_real('test_share', test_share, must, lambda o: 0 <= o < 1)
     classes = None if classes is None else class_names(classes)
     names,words = find_images(path)
     if not names:
@@ -269,7 +269,7 @@ def list_files(files:Iterable,        # paths
     is_test = torch.tensor([False]*len(names) if test is None else list(test))
     if is_test.dtype!=torch.bool or is_test.shape!=y.shape or is_test.all():
         raise ValueError("test must say True or False for each file, and False for one at least")
-    root = Path(root).expanduser()
+    root = Path(check_kind('root', root, (str,Path), 'a path')).expanduser()
     return Listing([root/Path(o).expanduser() for o in names], names, y, is_test, classes)
 
 def posix(root:Path, # a folder
@@ -408,6 +408,7 @@ def from_cache(files:list,   # N paths
                is_large:bool,# stay on disk?
               )->Pictures:
     "The pictures as the cache has them; if it has not, they are read and kept there."
+    check_kind('cache', cache, (bool,str,Path), 'True, or a folder')
     folder = user_cache_path('asal-nb')/'pictures' if cache is True else Path(cache).expanduser()
     entry,half = folder/key_of(files, shape, fit),None
     try:

@@ -16,7 +16,8 @@ from fastcore.basics import patch, store_attr
 from pathlib import Path
 from PIL import Image
 from torch import Tensor
-from ..checks import as_rows, names_of, no_unknown, one_of, strict
+from asal_nb.checks import (as_column, as_rows, check_kind, names_of, no_unknown, one_of,
+    strict)
 from ..core import check_device, read_table, seeded
 from .pool import Pool
 from .views import show_items
@@ -31,6 +32,7 @@ class Oracle:
     def __init__(self, y:Tensor=None, # (N,) int64 labels, -1 where there is none; None: no labels
                  why:str='this data has no labels: a person must answer', # said without `y`
                  files:list=None): # N names, for the message
+        if y is not None: y = as_column('y', y)
         self._y = None if y is None or (y<0).all() else y
         self.why,self.files = why,files
     @property
@@ -240,7 +242,7 @@ def from_csv(cls:ImageData,
              **kwargs,          # for `from_frame`
             )->ImageData:
     "A data set from a CSV file that lists image files and their labels."
-    path = Path(path).expanduser()
+    path = Path(check_kind('path', path, (str,Path), 'a path')).expanduser()
     no_unknown(kwargs, names_of(ImageData.from_frame), 'from_csv')
     return cls.from_frame(read_table(path), size, file, label, root=path.parent if root is None
                           else root, name=name or path.stem, **kwargs)
@@ -429,7 +431,7 @@ def images(self:ImageData, rows:Tensor|list=None, # (n,) dataset rows; None: all
           )->Tensor:                              # (n,…) floats
     "The rows as the networks see them, without augmentation."
     if rows is None: return as_floats(self.x)
-    return as_floats(self.x.index_select(0, torch.as_tensor(rows, device=self.device)))
+    return as_floats(self.x.index_select(0, as_rows(rows, len(self)).to(self.device)))
 
 # %% ../../nbs/data/14_images.ipynb #13fin003
 @patch

@@ -14,7 +14,7 @@ from fastai.data.core import DataLoaders
 from fastcore.foundation import L
 from pathlib import Path
 from torch import Tensor
-from ..checks import check_count
+from ..checks import check_count, check_kind, short
 from ..core import rng as new_rng
 from .pool import Pool
 from .sources import check_x, read_image
@@ -43,7 +43,7 @@ class ASALDataLoaders(DataLoaders):
         like = self.valid_ds.x
         is_array = isinstance(items, Tensor) or hasattr(items, '__array__')
         if not is_array and not (items and isinstance(items, (list,tuple))):
-            raise ValueError(f"items={items!r:.50} must be a tensor, an array, or a list of at"
+            raise ValueError(f"items={short(items)} must be a tensor, an array, or a list of at"
                              " least one image")
         x = check_x('items', items if is_array else torch.stack([one_item(o, like) for o in items]))
         got,want = tuple(x.shape[1:]),tuple(like.shape[1:])
@@ -109,6 +109,10 @@ def steps_of(x_shape:tuple,    # (C,H,W) or (D,)
     return check_count('n_steps', n_steps)
 
 # %% ../../nbs/data/16_loaders.ipynb #4e5bc3de
+def _check_pools(data, pool):
+    check_kind('data', data, ImageData, 'an ImageData')
+    check_kind('pool', pool, Pool, 'a Pool')
+
 def asal_dls(data:ImageData,   # images
              pool:Pool,        # which rows are labelled, and how
              bs:int=64,        # labelled rows per batch; None: both by `batch_sizes`
@@ -118,6 +122,7 @@ def asal_dls(data:ImageData,   # images
              augment:bool=True,# weak views?
             )->ASALDataLoaders:
     "Batches ((x_L,x_U), y_L): each x_U once, x_L with replacement: Algorithm 1, lines 2-3 (D9)."
+    _check_pools(data, pool)
     if bs is None: bs,bs_U = batch_sizes(data.x_shape, None, bs_U)
     g = new_rng(seed, 'train', device=data.device)
     train = TwoPools(data, pool, check_count('bs', bs), g, augment)
@@ -132,6 +137,7 @@ def supervised_dls(data:ImageData,    # images
                    augment:bool=True, # weak views?
                   )->ASALDataLoaders:
     "Batches (x_L, y_L), drawn with replacement."
+    _check_pools(data, pool)
     g = new_rng(seed, 'train', device=data.device)
     train = OnePool(data, pool, check_count('bs', bs), g, augment)
     if n_steps is not None: check_count('n_steps', n_steps)
@@ -143,5 +149,6 @@ def warm_dls(data:ImageData, # images
              seed:int=0,     # seed of shuffling
             )->ASALDataLoaders:
     "Batches (x, rows), not augmented; an epoch is one pass over all rows: Algorithm 2."
+    check_kind('data', data, ImageData, 'an ImageData')
     g = new_rng(seed, 'train', device=data.device)
     return dls_of(AllRows(data.x, None, None, g), data, None, check_count('bs', bs), g)

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from copy import deepcopy
 from fastcore.basics import patch
 from torch import Tensor
-from ..checks import as_column, as_rows, check_count, one_of
+from ..checks import as_column, as_list, as_rows, check_count, check_kind, one_of
+from ..core import axes_of
 
 # %% ../../nbs/data/10_pool.ipynb #1c51fa7e
 class Pool:
     "The labels given so far: `y` and `round` have one entry per dataset row, -1 where unlabelled."
     def __init__(self, n:int,         # rows in the data set
                  n_classes:int):      # classes; labels are 0..n_classes-1
-        n,self.n_classes = check_count('n', n),check_count('n_classes', n_classes)
+        n,self.n_classes = check_count('n', n, hi=2**31),check_count('n_classes', n_classes)
         self.y,self.round = [torch.full((n,), -1) for _ in range(2)]
         self.is_held,self.is_skipped = [torch.zeros(n, dtype=torch.bool) for _ in range(2)]
 
@@ -113,7 +114,7 @@ def ask_oracle(oracle:Callable,  # rows (m,) -> labels (m,)
                rows:Tensor|list, # (m,) unlabelled dataset rows
               )->Tensor:         # (m,) int64 labels
     "Ask `oracle` about `rows` and label them in `pool`: Algorithm 3, lines 2-4 (D14)."
-    rows = pool.unlabelled(rows)
+    rows = check_kind('pool', pool, Pool, 'a Pool').unlabelled(rows)
     pool.label(rows, oracle(rows.clone()))
     return pool.y[rows]
 
@@ -125,12 +126,13 @@ def plan(n:int,            # rows not labelled at the start
          last:str='exact', # or 'rest': ask for what is left
         )->list:           # the number of first rows, then of each query
     "How many rows to ask for, query by query; refuses a plan larger than the pool."
+    check_count('n', n, 0)
     if not isinstance(b, (list,tuple)):
         b = [check_count('b', b)] * (8 if rounds is None else check_count('rounds', rounds, 0))
     elif rounds not in (None, len(b)):
         raise ValueError(f"rounds={rounds}, but b lists {len(b)} queries; leave rounds out")
     ask = [check_count('b', o) for o in b]
-    if n_first: ask.insert(0, check_count('n_first', n_first))
+    if check_count('n_first', n_first, 0): ask.insert(0, n_first)
     if one_of('last', last, ['exact','rest'])=='rest':
         for i,o in enumerate(ask): ask[i] = min(o, n - sum(ask[:i]))
         ask = [o for o in ask if o]
@@ -145,7 +147,9 @@ def show_pool(pool:Pool,         # the pool
               ax:plt.Axes=None,  # matplotlib axes; None: new ones
              )->plt.Axes:
     "Draw the labels of each class as a bar, one colour per round; return the axes."
-    ax = ax or plt.subplots(figsize=(6,2.5))[1]
+    check_kind('pool', pool, Pool, 'a Pool')
+    if classes is not None: classes = as_list('classes', classes, 'names')
+    ax = axes_of(ax, 6, 2.5)
     names = [str(o) for o in classes or range(pool.n_classes)]
     n_rounds,so_far = int(pool.round.max())+1,torch.zeros(pool.n_classes, dtype=torch.long)
     for r in range(n_rounds):

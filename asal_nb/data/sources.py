@@ -21,7 +21,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
-from ..checks import check_count, one_of
+from ..checks import as_list, check_count, check_tensor, one_of, short
+from ..core import axes_of
 
 # %% ../../nbs/data/12_sources.ipynb #94be2983
 def values_of(o:object     # a tensor, an array, a list, or a column of a frame
@@ -117,7 +118,7 @@ def column_of(y:object     # a list, an array, a tensor, a series, or a frame of
 def class_names(classes:Iterable # a list of names, or a dict from number to name or name to number
                )->list:          # strings
     "The names of the classes in the order of their labels; refuses names that are not different."
-    bad = f"classes={classes!r:.200} must be a list of different names"
+    bad = f"classes={short(classes)} must be a list of different names"
     if isinstance(classes, (str,bytes,set,frozenset)):
         raise ValueError(f"{bad}, such as ['cat', 'dog']")
     if isinstance(classes, dict):
@@ -268,7 +269,8 @@ def check_reading(size:int|tuple, # pixels of a side, or (height, width)
     one_of('n_in', n_in, (1,3))
     one_of('fit', fit, FITS)
     if not isinstance(size, (tuple,list,torch.Size)): size = size,size
-    if len(size)!=2: raise ValueError(f"size={size!r} must be pixels of a side, or (height, width)")
+    if len(size)!=2: raise ValueError(
+        f"size={short(size)} must be pixels of a side, or (height, width)")
     return tuple(check_count('size', o, 1, 2**14) for o in size)
 
 @contextmanager
@@ -376,7 +378,10 @@ def show_classes(x:Tensor,         # (N,C,H,W)
                  ax:plt.Axes=None, # matplotlib axes; None: new ones
                 )->plt.Axes:
     "Draw the first `n` images of each class as one line of a mosaic; return the axes."
-    ax = ax or plt.subplots(figsize=(.45*n, .45*len(classes)))[1]
+    n_rows = check_tensor('x', x, 'n C H W')['n']
+    y,classes = check_y('y', y, n_rows),as_list('classes', classes, 'names')
+    check_count('n', n)
+    ax = axes_of(ax, .45*n, .45*len(classes))
     grid = x.new_zeros(len(classes), n, *x.shape[1:])
     for c,line in enumerate(grid): line[:(y==c).sum()] = x[y==c][:n]
     grid = grid.flatten(0, 1)[:, :3 if x.shape[1]>=3 else 1]

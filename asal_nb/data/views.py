@@ -10,7 +10,8 @@ __all__ = ['moved', 'weak', 'check_rows', 'turned', 'shaded', 'covered', 'strong
 # %% ../../nbs/data/11_views.ipynb #203fad8d
 import math, matplotlib.pyplot as plt, torch, torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_tensor, check_unit
+from ..checks import (as_list, check_count, check_kind, check_real, check_tensor,
+                            check_unit, one_of)
 
 # %% ../../nbs/data/11_views.ipynb #84afb3bf
 def moved(x:Tensor,         # (n,C,H,W)
@@ -33,8 +34,10 @@ def weak(x:Tensor,             # (n,C,H,W) in [0,1], or (n,D)
         )->Tensor:             # like x
     "Weak views: each image shifted by up to `shift` of its side, half of them mirrored if `flip`."
     check_rows(x)
-    if not 0<=shift<1:
-        raise ValueError(f"shift={shift!r} must be a share of the side, at least 0 and below 1")
+    check_kind('rng', rng, torch.Generator, 'a torch generator')
+    one_of('flip', flip, [False, True])
+    must = 'be a share of the side, at least 0 and below 1'
+    check_real('shift', shift, must, lambda o: 0 <= o < 1)
     if x.dim()==2 or not len(x): return x
     kw,n = dict(generator=rng, device=x.device),len(x)
     p = max(1, round(shift*x.shape[-1])) if shift else 0
@@ -87,6 +90,7 @@ def strong(x:Tensor,            # (n,C,H,W) in [0,1], or (n,D)
           )->Tensor:            # like x
     "Strong views: weak, turned ±7.5°, scaled ±.1, shaded, covered; vectors: noise and zeros."
     check_rows(x)
+    check_kind('rng', rng, torch.Generator, 'a torch generator')
     if not len(x): return x
     kw,n = dict(generator=rng, device=x.device),len(x)
     if x.dim()==2:
@@ -104,6 +108,10 @@ def show_items(x:Tensor,          # (n,C,H,W) in [0,1], or (n,D)
                imsize:float=1.2,  # inches per image
               )->list:
     "Draw images, or vectors as bars, with titles; return the axes."
+    check_tensor('x', x, 'n …')
+    check_count('nrows', nrows)
+    check_real('imsize', imsize, 'be above 0', lambda o: 0 < o < 100)
+    if titles is not None: titles = as_list('titles', titles, 'texts', 0)
     if titles is not None and len(titles)!=len(x):
         raise ValueError(f"titles has {len(titles)} entries, but there are {len(x)} rows to draw")
     x,ncols = x.detach().float().cpu(),math.ceil(len(x)/nrows)

@@ -12,8 +12,8 @@ import copy
 import matplotlib.pyplot as plt, torch
 from fastcore.basics import patch
 from torch import Tensor
-from ..checks import check_count, one_of
-from ..core import COLOURS, rng, seeded
+from ..checks import check_count, check_kind, one_of
+from ..core import axes_of, COLOURS, rng, seeded
 from ..paper.adversarial import dsc_loss, soft_targets
 from ..ask.sampler import ask_rows, diverse, query, tie_key
 from .networks import Discriminator, dsc_input
@@ -42,7 +42,8 @@ def show_pools(learn:ASALLearner, # a learner after training
                ax=None,           # axes
               ):
     "Histograms of D's logits on the two pools."
-    ax = ax or plt.subplots(figsize=(5,2.4))[1]
+    check_kind('learn', learn, ASALLearner, 'an ASALLearner')
+    ax = axes_of(ax, 5, 2.4)
     for k,rows in (('unlabelled', learn.pool.idx_U), ('labelled', learn.pool.idx_L)):
         ax.hist(learn.scores(rows).cpu(), bins=30, density=True, alpha=.6, color=COLOURS[k],
                 label=f'{k}, {len(rows)} rows')

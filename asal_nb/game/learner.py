@@ -21,7 +21,7 @@ from fastcore.basics import store_attr
 from fastcore.foundation import L
 from functools import partial
 from torch import Tensor, nn
-from ..checks import check_count, one_of, check_weight
+from ..checks import check_count, check_kind, check_tensor, check_weight, one_of, short
 from ..core import seeded
 from ..paper.url import bound, log_p_x
 from ..paper.classifier import log_p_y
@@ -96,7 +96,7 @@ class FreshCallbacks:
         try: made = self()
         except TypeError: made = [None] # it is called without arguments
         if not all(isinstance(o, Callback) for o in made):
-            raise ValueError(f"cbs={cbs!r:.80} must be a fastai callback, a list of them, or a"
+            raise ValueError(f"cbs={short(cbs)} must be a fastai callback, a list of them, or a"
                              " function that makes them")
         for o in made:
             if _is_a(o, 'TrackerCallback') and o.monitor in ('valid_loss','accuracy'):
@@ -157,6 +157,7 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
               warm, # tensors by name, from a warm-up; None: change nothing
              ):
     "Load E, G, C's trunk and, if it fits, the h-head of a warm-up; D and y-head stay (D15)."
+    check_kind('warm', warm, (dict,type(None)), 'a dict of tensors')
     own,fresh = net.state_dict(),('dsc.','clf.y_head.')
     new = {k: v for k,v in (warm or {}).items() if k in own and not k.startswith(fresh)}
     if warm and not new:
@@ -187,7 +188,7 @@ def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner
     for k,v in kw.items():
         if v is None and k in _MAY_BE_NONE: continue
         for keys,ok,words in _MUST:
-            if k in keys and not ok(v): raise ValueError(f"{k}={v!r} must {words}")
+            if k in keys and not ok(v): raise ValueError(f"{k}={short(v)} must {words}")
         if k=='trunk': check_trunk(v)
         if k=='normalize': check_normalize(v)
         if k=='likelihood': one_of(k, v, ['gaussian','bernoulli'])
@@ -271,6 +272,10 @@ def probabilities(learn, # any `Learner` whose model maps images to logits
                   bs=None,# rows per block; None: `block_of`
                  )->Tensor: # (n,c) on the CPU
     "Class probabilities in inference mode, in blocks."
+    if not isinstance(getattr(learn, 'model', None), nn.Module):
+        raise ValueError(f"learn={short(learn)} must be a Learner")
+    check_tensor('x', x, 'n …')
+    if bs is not None: check_count('bs', bs)
     net,p = learn.model,[]
     was = net.training
     net.eval()

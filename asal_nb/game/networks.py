@@ -12,7 +12,7 @@ __all__ = ['norm', 'init_weights', 'StdConv2d', 'MeanMax', 'conv_trunk', 'mlp_tr
 import math
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
-from ..checks import check_count, one_of
+from ..checks import check_count, check_real, one_of, short
 from ..paper.gauss import reparam
 from .trunks import trunk_of
 
@@ -85,6 +85,9 @@ class Encoder(nn.Module):
 
 def check_shape(x_shape): # (C,H,W) or (D,)
     "Refuse rows for which we have no trunk."
+    if not isinstance(x_shape, (tuple,list)):
+        raise ValueError(f"x_shape={short(x_shape)} must be a tuple: (D,) or (C,H,W)")
+    for o in x_shape: check_count('x_shape', o)
     c,h,w = x_shape if len(x_shape)==3 else (0,0,0)
     if len(x_shape)==1 or (c in (1,3) and h==w and 8<=h<=64): return
     raise ValueError(
@@ -232,6 +235,9 @@ def asal_net(x_shape,         # (C,H,W) or (D,)
             )->ASALNet:
     "The four networks for rows of this shape."
     for k,v,lo in (('nz',nz,1), ('n_classes',n_classes,2), ('n_h',n_h,1)): check_count(k, v, lo)
+    for k,v in (('nf', nf), ('size', size)):
+        if v is not None: check_count(k, v)
+    check_real('p_drop', p_drop, 'be at least 0 and below 1', lambda o: 0 <= o < 1)
     n_in = nz + (n_classes if one_of('condition', condition, ['mu','mu+p'])=='mu+p' else 0)
     if trunk is None and (normalize!='auto' or weights!='DEFAULT'):
         raise ValueError("normalize and weights are for trunk=, but no trunk is given")

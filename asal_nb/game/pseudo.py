@@ -10,13 +10,14 @@ __all__ = ['unit_rows', 'align', 'pseudo', 'neighbour_graph', 'propagate', 'comb
 # %% ../../nbs/game/20_pseudo.ipynb #pseudo-4
 import torch, torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_classes, check_tensor
+from ..checks import check_classes, check_count, check_real, check_tensor
 from ..ask.clusters import knn
 
 # %% ../../nbs/game/20_pseudo.ipynb #a4b544cd
 def unit_rows(p:Tensor, # (n,c) values of at least 0
              )->Tensor: # (n,c)
     "Rows scaled to sum to 1; rows of zeros stay zeros, so they are masked."
+    check_tensor('p', p, 'n …', 'float')
     return p/p.sum(-1, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny)
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def pseudo(p:Tensor,      # (n,c) probabilities
           )->Tensor:      # (n,c) one-hot rows, or zeros
     "One-hot where the largest probability reaches tau, else zeros: h of Eq. (3), (D22)."
     c = check_tensor('p', p, 'n c', 'float')['c']
-    if not 0 <= tau <= 1: raise ValueError(f"tau={tau!r} must lie in [0,1]")
+    check_real('tau', tau, 'lie in [0,1]', lambda o: 0 <= o <= 1)
     top,y = p.max(-1)
     return F.one_hot(y, c)*(top >= tau)[:,None].to(p.dtype)
 
@@ -45,6 +46,7 @@ def neighbour_graph(z:Tensor, # (N,nz) codes
                     k:int=10, # neighbours of each row
                    )->Tensor: # (N,N) sparse: S of the equation
     "The k-NN graph with weights exp(-d²/σσ'), made symmetric and normalised by its row sums."
+    check_tensor('z', z, 'n nz', 'float')
     n,tiny = len(z),torch.finfo(z.dtype).tiny
     dist,j = knn(z, k)
     i = torch.arange(n, device=z.device)[:,None].expand_as(j)
@@ -70,7 +72,8 @@ def propagate(z:Tensor,        # (N,nz) codes of all rows
     check_classes('y', y, n_classes)
     if len(rows) and (rows.min() < 0 or rows.max() >= n or len(rows.unique()) < len(rows)):
         raise ValueError(f"rows must be {len(rows)} different rows in 0..{n-1}")
-    if not 0 <= alpha < 1: raise ValueError(f"alpha={alpha!r} must lie in [0,1)")
+    check_real('alpha', alpha, 'lie in [0,1)', lambda o: 0 <= o < 1)
+    check_count('n_iter', n_iter, 0)
     s,known = neighbour_graph(z, k),F.one_hot(y.long(), n_classes).to(z)
     f = start = z.new_zeros(n, n_classes).index_copy(0, rows, known)
     for _ in range(n_iter): f = alpha*torch.sparse.mm(s, f) + (1 - alpha)*start

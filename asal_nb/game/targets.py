@@ -12,7 +12,7 @@ __all__ = ['TARGETS', 'H', 'Target', 'Instance', 'Plain', 'Rotation', 'codes', '
 import torch
 from fastai.torch_core import num_distrib
 from fastcore.basics import store_attr
-from ..checks import one_of
+from ..checks import check_real, one_of
 from ..core import seeded
 from ..paper.classifier import log_p_instance, log_p_y, rotate
 from ..ask.clusters import kmeans
@@ -114,7 +114,7 @@ class Pseudo(Target):
         tau=.95,      # least probability that counts
         momentum=.99, # momentum of the mean of C's answers
     ):
-        if not 0<=tau<=1: raise ValueError(f"tau={tau!r} must lie in [0,1]")
+        check_real('tau', tau, 'lie in [0,1]', lambda o: 0 <= o <= 1)
         store_attr()
         self.p_mean = None
     def p(self, out, t, n_L):

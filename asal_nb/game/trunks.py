@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from ..checks import check_count, one_of
+from ..checks import check_count, one_of, short
 from ..core import bar, seeded
 from ..ledger.store import as_json, network_name, write_whole
 from ..data.sources import strata
@@ -34,7 +34,8 @@ def check_trunk(trunk): # what a user gave
     if isinstance(trunk, nn.Module) or (isinstance(trunk, str) and trunk in trunk_names()): return
     close = difflib.get_close_matches(trunk, trunk_names()) if isinstance(trunk, str) else []
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ''
-    raise ValueError(f"trunk={trunk!r} must be a feature extractor, an nn.Module, or the name of a"
+    raise ValueError(
+        f"trunk={short(trunk)} must be a feature extractor, an nn.Module, or the name of a"
                      f" network of torchvision, such as 'resnet18'{hint}")
 
 def check_normalize(normalize): # 'auto', 'imagenet', None, or (mean, spread) of the channels
@@ -44,7 +45,8 @@ def check_normalize(normalize): # 'auto', 'imagenet', None, or (mean, spread) of
     try: mean,std = [torch.as_tensor(o, dtype=torch.float).flatten() for o in normalize]
     except (TypeError, ValueError, RuntimeError): mean = std = torch.zeros(0)
     if not (len(mean)==len(std)>0 and torch.cat([mean,std]).isfinite().all() and std.min()>0):
-        raise ValueError(f"normalize={normalize!r} must be 'auto', 'imagenet', None, or a mean and"
+        raise ValueError(
+            f"normalize={short(normalize)} must be 'auto', 'imagenet', None, or a mean and"
                          " a spread above 0, each one number or one for each channel")
 
 @lru_cache(maxsize=1)
@@ -143,7 +145,8 @@ def trunk_of(trunk,        # a name of `trunk_names`, or a network; a copy of it
     if is_name and weights is not None: trunk,stats = pretrained(trunk, weights)
     elif is_name: trunk,stats = _random(trunk),IMAGENET
     elif weights!='DEFAULT':
-        raise ValueError(f"weights={weights!r} is for a trunk given by name; this one has weights")
+        raise ValueError(
+            f"weights={short(weights)} is for a trunk given by name; this one has weights")
     if normalize!='auto': stats = IMAGENET if normalize=='imagenet' else normalize
     body = copy.deepcopy(trunk).cpu()
     first = next((m for m in body.modules() if isinstance(m, nn.Conv2d)), None)
@@ -227,7 +230,7 @@ def side_of(x_shape:tuple,  # (C,H,W)
         k = max(1, 96/max(h, w))
         return round(k*h),round(k*w)
     try: h,w = size if isinstance(size, (tuple,list)) else (size,size)
-    except ValueError: raise ValueError(f"size={size!r} must be a number or (h,w)") from None
+    except ValueError: raise ValueError(f"size={short(size)} must be a number or (h,w)") from None
     return check_count('size', h),check_count('size', w)
 
 @torch.no_grad()
@@ -257,7 +260,7 @@ def features(data:ImageData,     # images
             )->FeatureData:
     "The data as vectors: features of a frozen trunk, computed once and kept on disk."
     if not isinstance(data, ImageData) or len(data.x_shape)!=3:
-        raise ValueError(f"data={data!r:.80} must be an ImageData of images")
+        raise ValueError(f"data={short(data)} must be an ImageData of images")
     check_count('bs', bs)
     side = side_of(data.x_shape, size)
     net = trunk_of(trunk, (data.x_shape[0], *side), normalize, weights, data.n_classes)

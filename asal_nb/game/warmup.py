@@ -20,7 +20,7 @@ from fastcore.meta import delegates
 from fastcore.foundation import L
 from functools import partial
 from torch import Tensor
-from ..checks import check_count, one_of, check_weight
+from ..checks import check_count, check_kind, check_tensor, check_weight, one_of
 from ..paper.url import bound, log_p_x
 from ..paper.objective import warm_loss
 from ..data.views import weak
@@ -29,6 +29,7 @@ from .trunks import Features
 from .networks import ASALNet
 from .callbacks import NoValid, PoolLearner, adamw
 from .targets import TARGETS, Plain, Target
+from ..core import axes_of
 
 # %% ../../nbs/game/22_warmup.ipynb #ff624744
 def with_views(h:Target,    # gives the views, and h there
@@ -128,6 +129,7 @@ def warm_learner(net:ASALNet,      # trained in place, except D
                  likelihood='gaussian', # likelihood of G's output (D5)
                  **kw)->Learner:   # more for `PoolLearner`, such as `cbs`
     "The `Learner` of Algorithm 2: its `fit` is the warm-up of `net`."
+    check_kind('net', net, ASALNet, 'an ASALNet')
     h = TARGETS[h_warm]() if one_of('h_warm', h_warm, [*TARGETS, None]) else Plain()
     if lam1_w is None: lam1_w = 2/net.gen.n_x
     loss = WarmLoss(h, lam1_w, lam2_w, beta, beta_c, likelihood)
@@ -142,6 +144,7 @@ def warm_up(learn:Learner,  # with an `ASALNet` as model and `dls.data`; changed
             n_epoch:int=10, # passes over all rows
             **kw)->Learner: # `learn` itself
     "Algorithm 2: E, G and C learn from all rows; D is not trained, and no label is read."
+    check_kind('learn', learn, Learner, 'a Learner')
     check_count('n_epoch', n_epoch, 0)
     warm = warm_learner(learn.model, learn.dls.data, **kw)
     if n_epoch: warm.fit_one_cycle(n_epoch, warm.lr)
@@ -153,8 +156,9 @@ def show_codes(z:Tensor, # (n,nz) codes
                ax=None,  # axes
                **kw):    # more for `scatter`
     "The first two principal components of the codes."
-    ax = ax or plt.subplots(figsize=(4,4))[1]
-    z = (z - z.mean(0)).cpu()
+    check_tensor('z', z, 'n nz', 'float', finite=True)
+    ax = axes_of(ax, 4, 4)
+    z = (z - z.mean(0)).detach().cpu()
     pc = z @ torch.linalg.svd(z, full_matrices=False)[2][:2].T
     s = ax.scatter(*pc.T, c=c, **{'s':6, 'cmap':'tab10', **kw})
     ax.set(xlabel='first principal component', ylabel='second principal component')

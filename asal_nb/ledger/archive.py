@@ -13,7 +13,7 @@ from bisect import bisect
 from fastcore.basics import patch
 from importlib import resources
 from pathlib import Path
-from ..checks import one_of
+from ..checks import check_kind, one_of
 from .store import as_json, dict_as_json, write_whole
 from .ledger import Ledger, is_whole
 
@@ -74,6 +74,7 @@ def _write_run(self:Ledger, db, name, settings, env, lines):
 @patch
 def _write_lines(self:Ledger, db, run, lines):
     "The lines of `taken`; answers are numbered anew."
+    check_kind('lines', lines, dict, 'the lines of a run')
     note,again = dict(lines.get('note', [])),{n for n, in lines.get('again', [])}
     last, = self._column('SELECT coalesce(max(id), 0) FROM answer')
     answers = [(last+n,run,row,y,by,note.get(n, ''),int(n in again),at)
@@ -101,7 +102,7 @@ def pack(self:Ledger, path:str|Path): # where to
     if len(text)>MAX_PACKED:
         raise ValueError(f"{self!r} holds more than the {MAX_PACKED>>20} MiB of a packed file:"
                          " keep the ledger itself, or divide the study")
-    write_whole(Path(path), lzma.compress(text))
+    write_whole(Path(check_kind('path', path, (str,Path), 'a path')), lzma.compress(text))
 
 # %% ../../nbs/ledger/29_archive.ipynb #16950f9f
 def _unpacked(path):
@@ -133,6 +134,8 @@ def _read_packed(path):
 def unpack(self:Ledger, path:str|Path, # from `pack`
            read:tuple=None):           # what is in it, where it has been read already
     "Add the runs and first rows of a packed file that are not here yet; refuse contradictions."
+    check_kind('path', path, (str,Path), 'a path')
+    check_kind('read', read, (tuple,type(None)), 'what a packed file holds')
     keys,runs = read or _read_packed(path)
     have = {o['name']: o for o in self.runs()}
     first = {k: self.first_rows(k) for k in keys}

@@ -14,8 +14,8 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from pathlib import Path, PurePath
 from torch import Tensor
-from ..checks import check_count, as_column, inert
-from ..core import read_table
+from ..checks import as_column, as_list, check_count, check_kind, inert, short
+from ..core import axes_of, read_table
 from asal_nb.ledger.store import (
     SQL_ERRORS, Store, as_json, dict_as_json, from_json, load_tensors, save_tensors, tensor_file,
     write_whole)
@@ -88,7 +88,7 @@ def open_run(self:Ledger, name:str, # of the run
             )->int:                 # its number in this ledger
     "Begin the run called `name`, or resume it if its settings are the same or have grown."
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name={name!r:.60} must be a word that names the run")
+        raise ValueError(f"name={short(name)} must be a word that names the run")
     new,env = dict_as_json('settings', settings),dict_as_json('env', env)
     classes = [*map(str, classes or [])]
     self.retry()
@@ -192,6 +192,7 @@ def first_rows(self:Ledger, key:str, # what they depend on, in words
 def save_first_rows(self:Ledger, key:str, # what they depend on, in words
                     rows:Tensor|list):    # (n,) dataset rows
     "Keep `rows` under `key`; other rows under the same key are refused."
+    check_kind('key', key, str, 'a word')
     with self.writing() as db: self._write_first(db, key, rows)
 
 @patch
@@ -211,7 +212,8 @@ def ask(self:Ledger, run:int, # number of the run
     check_count('round', round, 0, 2**62)
     rows = as_column('rows', rows).tolist()
     if not rows or len(set(rows))<len(rows) or min(rows)<0:
-        raise ValueError(f"rows={rows!r:.60} must name at least one row, from 0, each only once")
+        raise ValueError(f"rows={short(rows)} must name at least one row, from 0, each only once")
+    if names is not None: names = as_list('names', names, 'files', 0)
     if names is not None and len(names)!=len(rows):
         raise ValueError(f"names has {len(names)} files for {len(rows)} rows")
     if self.asked(run, round) is not None:
@@ -246,12 +248,12 @@ def answer(self:Ledger, run:int, # number of the run
     rows,y = as_column('rows', rows).tolist(),as_column('y', y).tolist()
     if len(rows)!=len(y): raise ValueError(f"y has {len(y)} labels for {len(rows)} rows")
     if len(set(rows))<len(rows):
-        raise ValueError(f"rows={rows!r:.60} must name each row only once")
+        raise ValueError(f"rows={short(rows)} must name each row only once")
     if bad := [o for o in y if o<OPEN]:
         raise ValueError(f"y holds {bad[0]}, but labels start at 0; SKIP, UNSURE and OPEN are"
                          f" {SKIP}, {UNSURE} and {OPEN}")
     for k,o in dict(by=by, note=note).items():
-        if not isinstance(o, str): raise ValueError(f"{k}={o!r:.60} must be a word")
+        if not isinstance(o, str): raise ValueError(f"{k}={short(o)} must be a word")
     self._check_run(run)
     sql = 'SELECT 1 FROM ask WHERE run=? AND row=?'
     if bad := [r for r in rows if not self._column(sql, run, r)]:
@@ -270,6 +272,7 @@ def answers(self:Ledger, run:int,    # number of the run
             upto:int=None,           # a round: what its training sees; None: all rounds, as of now
            )->tuple:                 # rows (n,), y (n,) and round (n,), all int64
     "The labels that count, in the order of asking."
+    if upto is not None: check_count('upto', upto, -1)
     cut = 2**62 if upto is None else self._cuts(run).get(upto, 0)
     latest = ('SELECT row, y, max(id) FROM answer WHERE run=? AND NOT again AND id<=?'
               ' GROUP BY row')
@@ -330,7 +333,7 @@ def history(self:Ledger, run:int, # number of the run
            )->list:               # of dicts: y, by, at (UTC), note, again, current
     "All answers to one row, the first one first."
     sql = 'SELECT y, by, at, note, again FROM answer WHERE run=? AND row=? ORDER BY id'
-    found = self.select(sql, run, int(row))
+    found = self.select(sql, run, check_count('row', row, 0))
     last = max((i for i,o in enumerate(found) if not o[4]), default=None)
     return [dict(y=y, by=by, at=at, note=note, again=bool(again), current=i==last)
             for i,(y,by,at,note,again) in enumerate(found)]
@@ -419,7 +422,7 @@ def _given(answers):
             raise ValueError(f"answers name {twice.iloc[0]!r} more than once")
         answers = dict(zip(key, columns['label']))
     if isinstance(answers, dict): return {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
-    raise ValueError(f"answers={answers!r:.60} must be a dict, a frame or the path of a CSV file")
+    raise ValueError(f"answers={short(answers)} must be a dict, a frame or the path of a CSV file")
 
 def _label(key, label, names):
     "A class name or number, or skip or unsure, as a number; None where nothing was answered."
@@ -479,6 +482,7 @@ def weights(self:Ledger, run:int, # number of the run
             purpose:str,          # such as 'warm'
            )->dict:               # name -> tensor on the CPU, or None
     "The tensors kept for `purpose`; None if there are none, or their file is missing or damaged."
+    check_kind('purpose', purpose, str, 'a word')
     h = self._hashes().get((run,purpose))
     return load_tensors(self.weights_folder, h) if h else None
 
@@ -514,6 +518,7 @@ def salvage(path:str|Path, # of a ledger, perhaps damaged
             out:str|Path,  # of the table to be: run, name, row, y, by, at
            )->int:         # number of lines
     "Write all answers that can still be read to a CSV file, damage or not."
+    for k,o in (('path', path), ('out', out)): check_kind(k, o, (str,Path), 'a path')
     if not Path(path).is_file(): raise ValueError(f"{str(path)!r} does not exist")
     try:
         with tempfile.TemporaryDirectory() as d:
@@ -555,7 +560,8 @@ def show_asked(ledger:Ledger,    # the ledger
                ax:plt.Axes=None, # matplotlib axes; None: new ones
               )->plt.Axes:
     "Draw the asked rows in order, one colour per round, hollow while unanswered; return the axes."
-    ax = ax or plt.subplots(figsize=(6,2.5))[1]
+    check_kind('ledger', ledger, Ledger, 'a Ledger')
+    ax = axes_of(ax, 6, 2.5)
     asked = pd.DataFrame(ledger.lines(run), columns=['row','round','y'])
     n = asked['round'].nunique()
     colours = plt.cm.viridis([(k+.5)/n for k in range(n)])

@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from ..checks import check_count
+from ..checks import check_count, check_kind, short
 
 # %% ../../nbs/ledger/27_store.ipynb #302414e0
 def as_json(what:str, # what it is, for the error
@@ -40,7 +40,7 @@ def dict_as_json(what:str, # what it is, for the error
                 )->str:
     "A dict whose keys are words as JSON; anything else is refused."
     if isinstance(o, dict) and all(isinstance(k, str) for k in o): return as_json(what, o)
-    raise ValueError(f"{what}={o!r:.60} must be a dict whose keys are words")
+    raise ValueError(f"{what}={short(o)} must be a dict whose keys are words")
 
 def from_json(what:str,       # what it is, for the error
               text:str,       # from `as_json`
@@ -68,7 +68,8 @@ class Store:
                  sql:str,                  # statements that make the tables, if the file is new
                  *, readonly:bool=False):  # open an existing file for reading
         if not isinstance(path, (str,Path,type(None))):
-            raise ValueError(f"ledger={path!r:.60} must be a path, or None for one in memory")
+            raise ValueError(f"ledger={short(path)} must be a path, or None for one in memory")
+        check_kind('readonly', readonly, bool, 'True or False')
         self.path = None if path is None or str(path)==':memory:' else Path(path)
         self.sql,self.readonly = f'{sql};{SEAL}',readonly
         self.pid,self.lock = os.getpid(),threading.RLock()
@@ -80,7 +81,7 @@ class Store:
         except BaseException as e:
             if self.db: self.db.close()
             if not isinstance(e, SQL_ERRORS): raise
-            raise ValueError(f"{_shown(path)} cannot be used as a ledger ({e})") from e
+            raise ValueError(f"{_shown(path)[-120:]} cannot be used as a ledger ({e})") from e
 
     def __enter__(self): return self
     def __exit__(self, *exc): self.close()
@@ -311,6 +312,7 @@ def save_tensors(folder:Path|None, # where the file goes; None: nowhere, only th
                 )->str:            # 32 hexadecimal digits
     "Write tensors to `folder`; the hash of their content is the file's name."
     plain = {}
+    check_kind('tensors', tensors, dict, 'a dict of tensors')
     for k,v in sorted(tensors.items()):
         if not isinstance(v, Tensor): raise ValueError(f"tensors[{k!r}] is not a tensor")
         plain[k] = v.detach().cpu().clone(memory_format=torch.contiguous_format)

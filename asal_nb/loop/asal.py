@@ -159,11 +159,12 @@ class Supervised(Method):
         *, cbs=None,         # fastai callbacks for each round, `FreshCallbacks`
         **kw):               # `bs_w`, rows a step of warm-up; more for `supervised_learner`
         no_unknown(kw, {'alpha','weight_decay','clip','bs_w',*NET}, Supervised)
+        check_hypers(finetune=finetune)
         if finetune: kw = {'clip': .1, **kw}
         if cbs is not None: self.cbs = FreshCallbacks(cbs)
         steps_of((1,), n_steps)
         check_count('bs', bs)
-        check_hypers(finetune=finetune, **kw)
+        check_hypers(**kw)
         one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision')
         self.kw = kw

@@ -17,6 +17,7 @@ from ..paper.adversarial import auc, dsc_loss
 from ..game.targets import codes
 from ..game.learner import ASALLearner
 from ..game.asking import show_pools
+from ..checks import short
 
 # %% ../../nbs/loop/35_health.ipynb #5e7a9fce
 @torch.no_grad()
@@ -86,6 +87,8 @@ def alarms(h:dict,          # from `health`
            relabel:str=None,# D's targets; soft ones rule out `DSaturated`
           )->list:          # of `HealthWarning`s
     "The warnings that these figures call for."
+    if not isinstance(h, dict) or not {'dsc','active','adv','spread'} <= {*h}:
+        raise ValueError(f"h={short(h)} must be the figures of `health`")
     out = []
     if relabel is None and h['dsc'] < .05:
         out.append(DSaturated(

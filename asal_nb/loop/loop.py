@@ -16,8 +16,9 @@ from fastcore.docments import docments
 from pathlib import Path
 from scipy.stats import binomtest
 from torch import Tensor
-from ..checks import as_rows, check_count, no_unknown, one_of
-from ..core import aside, environment, note, part, progress, seed_of, threads
+from ..checks import (as_rows, check_count, check_kind, check_real, check_tensor,
+                            no_unknown, one_of, short)
+from ..core import aside, axes_of, environment, note, part, progress, seed_of, threads
 from ..ask.sampler import tie_key
 from ..ask.coldstart import first_rows
 from ..data.pool import Pool, plan
@@ -43,6 +44,8 @@ def evaluate_on(p:Tensor, # (n,c) probabilities
                 metrics:dict=None, # name to function of (p, y)
                )->dict:
     "Accuracy, accuracy of each class and further metrics; nan without rows or finite outputs."
+    check_tensor('y', y, 'n', **check_tensor('p', p, 'n c', 'float'))
+    if metrics is not None: check_kind('metrics', metrics, dict, 'a dict of functions')
     is_finite = bool(p.isfinite().all())
     if not is_finite:
         warnings.warn(
@@ -58,6 +61,9 @@ def held_interval(accuracy:float, # share of the held rows that are right
                   n:int,          # how many are held
                  )->dict: # n_held, low, high
     "The number of held rows and Wilson's 95 % interval of the accuracy; nan if it is unknown."
+    check_count('n', n, 0)
+    must = 'be a share in 0..1, or nan'
+    check_real('accuracy', accuracy, must, lambda o: 0 <= o <= 1 or math.isnan(o))
     if not n or math.isnan(accuracy): return dict(n_held=n, low=math.nan, high=math.nan)
     low,high = binomtest(round(accuracy*n), n).proportion_ci(method='wilson')
     return dict(n_held=n, low=float(low), high=float(high))
@@ -80,10 +86,11 @@ def check_metrics(metrics, # dict of names to functions, or None
                   classes, # names of the data's classes
                  ):
     "Refuse what cannot be called, and a metric with the name of another column."
-    named = metrics if isinstance(metrics, dict) else {'metrics': metrics}
-    for k,v in {'watch': watch, **named}.items():
+    must = 'a dict of names to functions'
+    if metrics is not None: check_kind('metrics', metrics, dict, must)
+    for k,v in {'watch': watch, **(metrics or {})}.items():
         if v is not None and not callable(v):
-            raise ValueError(f"{k}={v!r} must be a function; metrics map names to functions")
+            raise ValueError(f"{k}={short(v)} must be a function; metrics map names to functions")
     for k in {*COLUMNS, *HELD, 'stale', *(f'accuracy_{o}' for o in classes)} & set(metrics or ()):
         raise ValueError(f"metrics may not be called {k!r}: that is a column already")
 
@@ -475,7 +482,7 @@ def plot(self:ActiveLearning,
          ax=None, # axes
          **kw):   # more for `plot`
     "The learning curve: accuracy against labelled rows; of held rows with their interval."
-    ax,t = ax or plt.subplots(figsize=(4.5,2.8))[1],self.results
+    ax,t = axes_of(ax, 4.5, 2.8),self.results
     line, = ax.plot(t.n_labelled, t.accuracy, **{'marker': 'o', 'label': self.name, **kw})
     judged = 'test accuracy'
     if self.data.y_test is None:

@@ -24,6 +24,7 @@ from ..data.views import show_items
 from ..data.images import ImageData
 from ..ledger.store import write_whole
 from ..ledger.ledger import SKIP, UNSURE
+from ..checks import check_kind
 
 # %% ../../nbs/loop/33_people.ipynb #people-9
 def brief(o:object, # anything
@@ -329,6 +330,6 @@ def write_text(path:str|Path, # the file
                text:str,      # what it will hold
               )->Path:
     "Write a file, whole or not at all; a path that cannot be written is refused in a sentence."
-    path = Path(path).expanduser()
+    path = Path(check_kind('path', path, (str,Path), 'a path')).expanduser()
     write_whole(path, text.encode())
     return path

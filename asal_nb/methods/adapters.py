@@ -9,10 +9,11 @@ __all__ = ['kind_of', 'as_labels', 'as_array', 'pick', 'to_skactiveml', 'to_moda
 
 # %% ../../nbs/methods/48_adapters.ipynb #6c6c3bc3
 import inspect
+from collections.abc import Hashable
 import numpy as np, pandas as pd, torch
 from functools import cache, partial
 from torch import Tensor
-from ..checks import check_count, one_of
+from ..checks import check_count, one_of, short
 from ..core import seed_of
 from ..paper.adversarial import entropy
 from ..ask.sampler import ask_positions, tie_key
@@ -31,7 +32,8 @@ def kind_of(rule, # a `Method`, a score of p or a function of z
     if rule is entropy:
         raise ValueError("the smallest score is asked first: give lambda p: -entropy(p)")
     if first in ('p','z'): return first
-    raise ValueError(f"rule={rule!r} must be a `Method`, a score whose first argument is called p, "
+    raise ValueError(
+        f"rule={short(rule)} must be a `Method`, a score whose first argument is called p, "
                      "or a function of features whose first argument is called z")
 
 def as_labels(y,             # (n,) labels of any kind
@@ -39,6 +41,10 @@ def as_labels(y,             # (n,) labels of any kind
               missing=np.nan,# what stands for a missing label
              )->Tensor:      # (n,) class numbers, -1 where missing
     "Anybody's labels as class numbers; a label that is not among `classes` is refused."
+    if isinstance(y, Tensor): y = y.detach().cpu().to_dense()
+    is_list = isinstance(classes, (list,tuple,range,np.ndarray,Tensor,type(None)))
+    if not is_list or np.ndim(missing):
+        raise ValueError(f"classes={short(classes)} must be different names, missing one value")
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1: y = y[:,0]
     if y.ndim != 1: raise ValueError(f"y has shape {y.shape}, but must be one column of labels")
@@ -46,9 +52,11 @@ def as_labels(y,             # (n,) labels of any kind
     none = pd.isna(y) if pd.isna(missing) else y==missing
     def plain(o): return o.item() if isinstance(o, (np.generic, Tensor)) else o
     names = [plain(o) for o in (y[~none] if classes is None else classes)]
+    if not all(isinstance(o, Hashable) for o in names):
+        raise ValueError(f"classes={short(names)} must be names or numbers")
     at = {o: i for i,o in enumerate(dict.fromkeys(names))}
     if classes is not None and not 0 < len(names) == len(at):
-        raise ValueError(f"classes={names!r:.60} must be different names, at least one")
+        raise ValueError(f"classes={short(names)} must be different names, at least one")
     def number(v): return at[one_of('label', plain(v), list(at))]
     return torch.tensor([-1 if o else number(v) for v,o in zip(y, none)]).long()
 

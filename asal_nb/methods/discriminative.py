@@ -10,7 +10,7 @@ __all__ = ['discriminate', 'DiscriminativeAL', 'Permuted']
 # %% ../../nbs/methods/39_discriminative.ipynb #b32cbb8d
 import torch
 from torch import Tensor
-from ..checks import check_count
+from ..checks import as_rows, check_count, check_tensor, short
 from ..core import rng, seeded
 from ..ask.sampler import diverse, query
 from ..game.networks import Discriminator
@@ -27,6 +27,9 @@ def discriminate(z:Tensor,     # (n,k) fixed features
                  n_steps=300,  # of each discriminator
                 )->Tensor:     # (b,) positions, in the order asked
     "Rows that look least labelled to Ds refitted after each part (Gissin, Shalev-Shwartz 2019)."
+    check_tensor('z', z, 'n k', 'float')
+    check_count('n_steps', n_steps)
+    idx_L = as_rows(idx_L, len(z), 'idx_L').to(z.device)
     is_L = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     is_L[idx_L] = True
     if not is_L.any():
@@ -69,7 +72,8 @@ class Permuted(Trained):
     ):
         super().__init__(train)
         if isinstance(self.train, Supervised):
-            raise ValueError(f"train={train!r} has no D with scores to shuffle; take train='asal'")
+            raise ValueError(
+                f"train={short(train)} has no D with scores to shuffle; take train='asal'")
         self.n_short = check_count('n_short', n_short)
     def query(self, learn, data, pool, b, seed):
         same_pool(learn, data, pool)

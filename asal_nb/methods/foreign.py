@@ -12,7 +12,7 @@ import copy, inspect, re
 import numpy as np, torch
 from fastcore.basics import store_attr
 from sklearn.exceptions import NotFittedError
-from ..checks import no_unknown
+from ..checks import no_unknown, short
 from ..core import seeded
 from .geometry import Geometric, known
 
@@ -79,7 +79,7 @@ def from_modal(f,     # (learner, X_pool, n_instances) -> positions, or a tuple 
     if hasattr(f, 'query_strategy'):
         raise ValueError(f"{type(f).__name__} is a learner: give its query_strategy")
     if isinstance(f, type) or not callable(f):
-        raise ValueError(f"f={f!r:.60} must be a modAL query strategy: a function")
+        raise ValueError(f"f={short(f)} must be a modAL query strategy: a function")
     name = getattr(getattr(f, 'func', f), '__name__', type(f).__name__)
     def asks(z, y, head, n_classes, b, seed):
         L = ~np.isnan(y)
@@ -131,7 +131,7 @@ def from_skactiveml(qs,    # a query strategy of scikit-activeml; left as it is
     from skactiveml.base import SingleAnnotatorPoolQueryStrategy
     if isinstance(qs, type): raise ValueError(f"{qs.__name__} is a class; make it: {qs.__name__}()")
     if not isinstance(qs, SingleAnnotatorPoolQueryStrategy) or not hasattr(qs, 'query'):
-        raise ValueError(f"qs={qs!r:.60} must be a pool strategy of scikit-activeml"
+        raise ValueError(f"qs={short(qs)} must be a pool strategy of scikit-activeml"
                          " for one annotator, such as UncertaintySampling()")
     wants,name = inspect.signature(qs.query).parameters,type(qs).__name__
     no_unknown(kw, sorted(wants), f'{name}.query')

@@ -12,7 +12,7 @@ import torch, torch.nn.functional as F
 from functools import partial
 from matplotlib import pyplot as plt
 from torch import Tensor
-from ..checks import check_count, one_of
+from ..checks import as_rows, check_count, check_kind, check_real, check_tensor, one_of
 from ..core import COLOURS
 from ..paper.adversarial import margin
 from ..ask.clusters import kmeans, one_per_centre
@@ -124,8 +124,8 @@ class ProbCover(Geometric):
         n_warm=None, # steps behind the space 'warm'; None: `ASAL`'s own number
     ):
         super().__init__(train, space, n_warm)
-        if delta is not None and not delta > 0: raise ValueError(f"delta={delta!r} must be above 0")
-        if not 0 < alpha <= 1: raise ValueError(f"alpha={alpha!r} must be above 0 and at most 1")
+        if delta is not None: check_real('delta', delta, 'be above 0', lambda o: o > 0)
+        check_real('alpha', alpha, 'be above 0 and at most 1', lambda o: 0 < o <= 1)
         self.delta,self.alpha = delta,alpha
     def radius(self, z, rows, c):
         "delta, or the largest radius that is pure under c k-means clusters: one for all rounds."
@@ -143,13 +143,16 @@ def show_choice(z:Tensor,  # (n,k) features, of which the first two are drawn
                asked,     # name to positions of what was asked
               ):          # the axes
     "What several rules ask for among the same features: rings around the asked rows."
+    check_tensor('z', z, 'n k')
+    check_kind('asked', asked, dict, 'a dict of names to positions')
     n,z = len(asked),z.detach().cpu()
     share = dict(sharex=True, sharey=True, layout='tight', squeeze=False)
     axs = plt.subplots(1, n, figsize=(2.6*n, 2.8), **share)[1][0]
     for ax,(name,i) in zip(axs, asked.items()):
         ax.scatter(z[:,0], z[:,1], s=5, color=COLOURS['unlabelled'], alpha=.4)
-        ax.scatter(*z[rows_L,:2].T, s=8, color=COLOURS['labelled'])
-        ax.scatter(*z[i.cpu(),:2].T, s=40, facecolors='none', edgecolors=COLOURS['asked'])
+        ax.scatter(*z[as_rows(rows_L, len(z), 'rows_L'),:2].T, s=8, color=COLOURS['labelled'])
+        i = as_rows(i, len(z), 'asked')
+        ax.scatter(*z[i,:2].T, s=40, facecolors='none', edgecolors=COLOURS['asked'])
         ax.set(title=name, xlabel='$z_1$ (feature units)')
     axs[0].set_ylabel('$z_2$ (feature units)')
     return axs

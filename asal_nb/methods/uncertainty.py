@@ -9,11 +9,11 @@ __all__ = ['DROPOUT', 'confidence', 'show_uncertainty', 'Rule', 'taps', 'Uncerta
            'mutual_information', 'masked', 'mc_probabilities', 'BALD']
 
 # %% ../../nbs/methods/36_uncertainty.ipynb #a87ad780
-import contextlib, torch
+import contextlib, numbers, torch
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
-from ..checks import check_p, check_count
-from ..core import rng
+from ..checks import check_count, check_kind, check_p, short
+from ..core import axes_of, rng
 from ..paper.adversarial import entropy, margin
 from ..ask.sampler import ask_rows, diverse
 from ..game.targets import codes
@@ -33,7 +33,8 @@ def show_uncertainty(score,     # (n,3) probabilities to (n,) scores, smaller is
                      title='',  # above it
                     ):          # the axes
     "A score over the triangle of all opinions on three classes, dark where it is asked first."
-    ax = ax or plt.subplots(figsize=(3,2.6))[1]
+    if not callable(score): raise ValueError(f"score={short(score)} must be a function")
+    ax = axes_of(ax, 3, 2.6)
     i,j = [o.flatten() for o in torch.meshgrid(*[torch.arange(61.)]*2, indexing='ij')]
     p = torch.stack([i, j, 60-i-j], 1)[i+j <= 60]/60
     ax.tricontourf(p[:,1] + p[:,2]/2, p[:,2]*3**.5/2, score(p), levels=12, cmap='Blues_r')
@@ -79,7 +80,7 @@ class Uncertainty(Rule):
     ):
         super().__init__(train)
         if not isinstance(diverse, bool):
-            raise ValueError(f"diverse={diverse!r} must be True or False")
+            raise ValueError(f"diverse={short(diverse)} must be True or False")
         self.diverse,self.n_short = diverse,check_count('n_short', n_short)
     def scores(self, learn, data, rows, seed):
         "(n,) scores of dataset rows, smaller is asked first."
@@ -108,6 +109,7 @@ class Entropy(Uncertainty):
 def mutual_information(ps:Tensor, # (T,n,c) probabilities of T classifiers
                       )->Tensor:  # (n,) nats, in 0..ln min(T,c): large where they disagree
     "Entropy of the mean opinion minus mean entropy of the opinions, with 0 log 0 = 0: BALD."
+    check_kind('ps', ps, Tensor, 'a tensor')
     if ps.dim()!=3 or not len(ps):
         raise ValueError(f"ps has shape {tuple(ps.shape)}, but must be (T, n, c) with T at least 1")
     T,n,c = ps.shape
@@ -163,8 +165,10 @@ class BALD(Uncertainty):
         if isinstance(train, str): self.train.kw = {**self.train.kw, 'p_drop': p_drop}
         own = self.train.kw if isinstance(self.train, (ASAL,Supervised)) else dict(trunk=True)
         p = own.get('p_drop', 0)
-        if 'trunk' not in own and not 0 < p < 1:
-            raise ValueError(f"BALD needs dropout, but {self.train!r} has p_drop={p}; try .25")
+        is_share = isinstance(p, numbers.Real) and 0 < p < 1
+        if 'trunk' not in own and not is_share:
+            why = f'but {short(self.train)} has p_drop={short(p)}; try .25'
+            raise ValueError(f"BALD needs dropout, {why}")
     def scores(self, learn, data, rows, seed):
         "(n,) mutual information, negated."
         def mi(x): return mutual_information(mc_probabilities(learn.model, x, self.n_masks, seed))

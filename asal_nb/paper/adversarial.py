@@ -11,8 +11,8 @@ __all__ = ['vae_adv_loss', 'dsc_loss', 'entropy', 'margin', 'oui', 'soft_targets
 import torch, torch.nn.functional as F
 from matplotlib import pyplot as plt
 from torch import Tensor
-from ..checks import check_p, check_tensor, check_unit, one_of
-from ..core import COLOURS
+from ..checks import check_p, check_real, check_tensor, check_unit, one_of
+from ..core import axes_of, COLOURS
 from .url import pool_mean
 
 # %% ../../nbs/paper/05_adversarial.ipynb #af02a147
@@ -98,7 +98,8 @@ def show_scores(d_L:Tensor, # (n,) D's logits of labelled rows
                 ax:plt.Axes=None, # where to draw
                )->plt.Axes:
     "Histograms of D's logit for both pools, as shares of each pool, under their AUC."
-    ax = ax or plt.subplots(figsize=(5,2.5))[1]
+    ax = axes_of(ax, 5, 2.5)
+    for k,d in (('d_L', d_L), ('d_U', d_U)): check_tensor(k, d, 'n', 'float', finite=True)
     both,title = [d.detach().float().cpu() for d in (d_L, d_U)],f'AUC {auc(d_L, d_U):.2f}'
     edges = torch.histogram(torch.cat(both), 30).bin_edges
     for d,k in zip(both, ('labelled','unlabelled')):
@@ -116,6 +117,8 @@ def best_d(p_L:Tensor, # (n,) density of labelled codes at n places
     "Logit of the best D of Eq. (5) for known densities: log p_L/p_U if t is 0, (D18)."
     sizes = check_tensor('p_L', p_L, 'n', 'float')
     check_tensor('p_U', p_U, 'n', 'float', **sizes)
+    if not isinstance(t, Tensor): check_real('t', t, 'lie in [0,1]', lambda o: 0 <= o <= 1)
+    elif t.dim(): check_tensor('t', t, 'n', **sizes)
     t = torch.as_tensor(t, dtype=p_U.dtype, device=p_U.device)
     check_unit('t', t)
     if (p := torch.cat([p_L, p_U])).lt(0).any():

@@ -10,7 +10,7 @@ __all__ = ['log_p_y', 'log_p_instance', 'rotate']
 # %% ../../nbs/paper/04_classifier.ipynb #fa2b92ff
 import torch, torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_classes, check_tensor, check_unit
+from ..checks import check_classes, check_real, check_tensor, check_unit
 
 # %% ../../nbs/paper/04_classifier.ipynb #acea42c5
 def log_p_y(logits:Tensor, # (n,c) output of C
@@ -35,7 +35,7 @@ def log_p_instance(u:Tensor,      # (2n,k) projected codes of view 1, then of vi
     n = check_tensor('u', u, 'm k', 'float')['m']
     if n % 2:
         raise ValueError(f"u has {n} rows, but must have two views of each image, an even number")
-    if not temp > 0: raise ValueError(f"temp={temp!r} must be above 0")
+    check_real('temp', temp, 'be above 0', lambda o: o > 0)
     u,i = F.normalize(u, dim=1),torch.arange(n, device=u.device)
     logits = (u @ u.T/temp).masked_fill(i[:,None]==i, -torch.inf)
     return logits.log_softmax(1)[i, i.roll(n//2)]

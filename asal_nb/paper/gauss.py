@@ -12,7 +12,8 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.collections import EllipseCollection
 from torch import Tensor
-from ..checks import check_tensor
+from ..checks import as_column, check_tensor
+from ..core import axes_of
 
 # %% ../../nbs/paper/02_gauss.ipynb #e239929c
 def reparam(mu:Tensor,     # (n,nz) posterior means
@@ -42,7 +43,8 @@ def show_gauss(mu:Tensor,     # (n,nz) means; the first two coordinates are show
     "One-standard-deviation ellipses of N(mu, exp(logvar)), and the unit circle: Eq. (1)."
     sizes = check_tensor('logvar', logvar, 'n nz', **check_tensor('mu', mu, 'n nz'))
     if sizes['nz'] < 2: raise ValueError('nz=1, but a picture needs two coordinates')
-    ax = ax or plt.subplots(figsize=(4,4))[1]
+    if y is not None: y = as_column('y', y)
+    ax = axes_of(ax, 4, 4)
     m,sd = [v[:,:2].detach().cpu().numpy() for v in (mu, (logvar/2).exp())]
     col = ['C0']*len(m) if y is None else [f'C{int(o)%10}' for o in y]
     ax.add_collection(EllipseCollection(*2*sd.T, 0, units='xy', offsets=m, edgecolors=col,

@@ -8,10 +8,11 @@ Docs: https://asal-nb.github.io/asal-nb/paper/objective.html.md"""
 __all__ = ['vae_loss', 'check_terms', 'warm_loss', 'show_shares']
 
 # %% ../../nbs/paper/06_objective.ipynb #d6e7fbe3
-import torch
+import numbers, torch
 from matplotlib import pyplot as plt
 from torch import Tensor
-from ..checks import check_tensor, check_weight
+from ..checks import check_kind, check_tensor, check_weight, short
+from ..core import axes_of
 
 # %% ../../nbs/paper/06_objective.ipynb #6314ceaf
 def vae_loss(url:Tensor,   # scalar nats, Eq. (1), a bound
@@ -52,7 +53,11 @@ def show_shares(terms:dict,   # name -> value in nats
                 ax:plt.Axes=None, # where to draw
                )->plt.Axes:
     "The share of each weighted term in the sum of their sizes, a bar for each setting: Eq. (6)."
-    ax = ax or plt.subplots(figsize=(6, .6 + .5*len(weights)))[1]
+    for k,o in (('terms', terms), ('weights', weights)): check_kind(k, o, dict, 'a dict')
+    if any(not isinstance(o, (list,tuple)) or len(o)!=len(terms) for o in weights.values()):
+        raise ValueError(f"weights={short(weights)} must list a weight for each of {[*terms]}")
+    for k,v in terms.items(): check_kind(f'terms[{k!r}]', v, (numbers.Real,Tensor), 'a number')
+    ax = axes_of(ax, 6, .6 + .5*len(weights))
     lam = torch.tensor([*weights.values()], dtype=torch.float64)
     size = (lam*torch.tensor([float(v) for v in terms.values()])).abs()
     share = size/size.sum(1, keepdim=True)

@@ -32,6 +32,7 @@ def log_p_x(x_hat:Tensor, # (n,…) G's output: means, or logits for 'bernoulli'
 def pool_mean(v:Tensor, # (n,) one value for each row
              )->Tensor: # scalar
     "The mean over a pool, and 0 for an empty pool: the expectations of Eqs. (1) to (7), (D10)."
+    check_tensor('v', v, 'n', 'float')
     return v.mean() if len(v) else v.sum()
 
 # %% ../../nbs/paper/03_url.ipynb #d96b0071
@@ -42,5 +43,7 @@ def bound(logp:Tensor,   # (n,) nats, log-likelihood of each row
          )->Tensor:      # scalar nats, larger is better; 0 for an empty pool
     "Mean of logp minus beta times KL, in nats: form of Eqs. (1), (2), (3) and (7), (D3), (D10)."
     check_weight('beta', beta)
-    check_tensor('logp', logp, 'n', 'float', n=check_tensor('mu', mu, 'n nz', 'float')['n'])
+    sizes = check_tensor('mu', mu, 'n nz', 'float')
+    check_tensor('logvar', logvar, 'n nz', 'float', **sizes)
+    check_tensor('logp', logp, 'n', 'float', n=sizes['n'])
     return pool_mean(logp - beta*kl(mu, logvar))

@@ -12,7 +12,7 @@ __all__ = ['CONDITIONS', 'data_at', 'Arm', 'as_arms', 'trainer_of', 'settings_of
 # %% ../../nbs/study/53_arms.ipynb #6f33db09
 import inspect, json, pandas as pd
 from fastcore.basics import groupby, store_attr
-from ..checks import as_list, no_unknown, one_of
+from ..checks import as_list, no_unknown, one_of, short
 from ..data.loaders import steps_of
 from ..ledger.store import as_json
 from ..loop.method import is_method
@@ -24,7 +24,7 @@ def data_at(data, # an `ImageData`, or a function of the seed to one
             seed, # of a run
            ):     # the `ImageData`
     "The data of a seed; what is neither, or a function of anything else, is refused."
-    wrong = f"data={data!r} must be an ImageData, or a function of one seed to one"
+    wrong = f"data={short(data)} must be an ImageData, or a function of one seed to one"
     if callable(data):
         try: inspect.signature(data).bind(seed)
         except TypeError: raise ValueError(wrong) from None
@@ -54,7 +54,8 @@ def as_arms(arms # dict of names to methods or `Arm`s
            )->dict: # of names to `Arm`s
     "The arms by name; whatever has no name or is no method is refused."
     if not isinstance(arms, dict) or not arms:
-        raise ValueError(f"arms={arms!r} must be a dict of names to methods: dict(asal=ASAL())")
+        raise ValueError(
+            f"arms={short(arms)} must be a dict of names to methods: dict(asal=ASAL())")
     arms = {k: o if isinstance(o, Arm) else Arm(o) for k,o in arms.items()}
     for k,o in arms.items():
         if not isinstance(k, str) or not k or '/' in k:
@@ -112,8 +113,8 @@ def with_random(arms # from `as_arms`
         m,new = trainer_of(a.method),f'random (as {name})'
         if getattr(m, 'is_plain', True):
             own = [f"{k}={getattr(v, 'name', getattr(v, '__name__', v))}" for k,v in a.plan.items()]
-            short = ', '.join([getattr(m, 'name', type(m).__name__.lower()), *own])
-            if f'random ({short})' not in out: new = f'random ({short})'
+            words = ', '.join([getattr(m, 'name', type(m).__name__.lower()), *own])
+            if f'random ({words})' not in out: new = f'random ({words})'
         if new in out:
             raise ValueError(f"an arm is called {new!r}; a random arm of {name!r} needs this name")
         out[new] = Arm(Random(m), **a.plan)

@@ -158,7 +158,8 @@ def _results_of(calls, backend, n_jobs, address):
             why = f"another package: pip install 'asal-nb[dask]' ({e})"
             raise ValueError(f"backend='dask' needs {why}") from None
         except OSError as e:
-            raise ValueError(f"no Dask scheduler answers at address={address!r} ({e})") from None
+            raise ValueError(
+                f"no Dask scheduler answers at address={short(address)} ({e})") from None
         yield from run(calls)
 
 def _in_waves(jobs, n):
@@ -198,7 +199,7 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
            )->Study:
     "Every arm under every seed, and `Random` for each training; goes on where its ledger stands."
     if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address:
-        raise ValueError(f"address={address!r} is for backend='dask', not {backend!r}")
+        raise ValueError(f"address={short(address)} is for backend='dask', not {backend!r}")
     if n_jobs not in (None, -1): check_count('n_jobs', n_jobs)
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(
@@ -243,7 +244,8 @@ def rerun(ledger, # the study's `Ledger` or its path
         runs = {o['name']: o for o in led.runs() if parse_run_name(o['name'])}
         was = runs[one_of('name', name, runs)]
         if not is_whole(was):
-            raise ValueError(f"name={name!r} was not finished: it has {was['n_rounds']} rounds")
+            raise ValueError(
+                f"name={short(name)} was not finished: it has {was['n_rounds']} rounds")
         old = led.taken(was['id'])
     (arm,seed),how = parse_run_name(name),was['settings']
     n,*b = how['plan']

@@ -14,7 +14,7 @@ from fastcore.basics import groupby, patch
 from html import escape
 from matplotlib.figure import Figure
 from pathlib import Path
-from ..checks import plain_text, short
+from ..checks import check_kind, plain_text, short
 from ..ledger.store import check_writable, write_whole
 from .arms import asks_at_random, own_settings, terms_of, trainer_settings
 from .study import Study
@@ -109,6 +109,7 @@ def pitfalls(self:Study,
              tuned='', # how the classifiers were tuned for few labels, in words
             )->pd.DataFrame: # a line a pitfall: question, covered, why
     "Which of five published pitfalls this study covers, and why not the others (Lüth et al. 2023)."
+    for o in others: check_kind('others', o, Study, 'studies')
     runs = [r for o in (self,*others) for r in o.runs.values()]
     lines = [(question, *f(runs, tuned)) for _,question,f in PITFALLS]
     return pd.DataFrame(lines, [o for o,*_ in PITFALLS], ['question','covered','why'])
@@ -154,7 +155,8 @@ def page(title, # of the page
          parts, # of heading, prose, HTML
         )->str:
     "A page that needs nothing but itself; text is escaped, control characters are shown."
-    if not all(isinstance(o, tuple) and len(o)==3 for o in parts):
+    is_list = isinstance(parts, (list,tuple))
+    if not is_list or not all(isinstance(o, tuple) and len(o)==3 for o in parts):
         raise ValueError(f"parts={short(parts)} must list triples of heading, prose and HTML")
     body = [f'<section><h2>{escape(h)}</h2><p>{escape(p)}</p>{o}</section>' for h,p,o in parts]
     text = _HTML.format(title=escape(title), body='\n'.join(body))
@@ -231,7 +233,7 @@ def page_at(path,        # of the page to be
            )->Path:
     "A path to a page; refused before anything is drawn."
     if not isinstance(path, (str,Path)) or Path(path).suffix.lower() not in ('.html','.htm'):
-        raise ValueError(f"{name}={str(path)!r} must name a page, and so end in .html")
+        raise ValueError(f"{name}={short(path)} must name a page, and so end in .html")
     path = Path(path)
     if not path.parent.is_dir():
         why = f"there is no folder {str(path.parent)!r}"

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from itertools import product
 from scipy.stats import spearmanr
-from ..checks import as_list, check_count, one_of
+from ..checks import as_list, check_count, one_of, short
 from ..core import COLOURS
 from ..paper.adversarial import entropy
 from ..game.targets import codes
@@ -62,7 +62,7 @@ def compare_seeds(self:Study,
     "One arm minus each of a few others, seed by seed, corrected for their number (Holm)."
     others = as_list('others', others, 'names of arms, at least one')
     for o in others: one_of('others', o, self.arms)
-    if len(set(others))<len(others): raise ValueError(f"others={others!r} names an arm twice")
+    if len(set(others))<len(others): raise ValueError(f"others={short(others)} names an arm twice")
     one_of('arm', arm, self.arms)
     v = dict(zip(self.arms, self.values(on)))
     d = np.stack([differences(v[arm], v[o]) for o in others])
@@ -135,7 +135,9 @@ def show_chosen(self:Study,
 # %% ../../nbs/study/56_report.ipynb #63202a3b
 def _rows(name, o, hi=None):
     "Dataset rows as a list."
-    o = o.tolist() if hasattr(o, 'tolist') else o
+    o = o.tolist() if hasattr(o, 'tolist') and not isinstance(o, type) else o
+    if not isinstance(o, (list,tuple,set,range)):
+        raise ValueError(f"{name}={short(o)} must list dataset rows")
     return [check_count(name, i, 0, hi, 'the rows') for i in o]
 
 def jaccard(a, # dataset rows
@@ -172,7 +174,7 @@ def dsc_entropy(learn:ASALLearner, # after a fit
                )->tuple: # (m,) entropies of C in nats, (m,) logits of D, Spearman's correlation
     "C's entropy and D's logit on the unlabelled rows, and how far they rank them alike."
     if not isinstance(learn, ASALLearner):
-        raise ValueError(f"learn={learn!r:.60} must be an ASALLearner, whose D sees C's codes")
+        raise ValueError(f"learn={short(learn)} must be an ASALLearner, whose D sees C's codes")
     rows = learn.pool.idx_U
     if len(rows)<3:
         raise ValueError(f"{len(rows)} rows are unlabelled; a rank correlation needs at least 3")
@@ -197,6 +199,8 @@ def show_asked_map(learn,   # a learner with an `ASALNet` or a `TaskNet`
                    ax=None, # axes
                   ):        # the axes
     "Codes on two principal components, by C's opinion; labelled rows ringed, asked rows crossed."
+    if not hasattr(getattr(learn, 'dls', None), 'pool'):
+        raise ValueError(f"learn={short(learn)} must be a learner with a pool")
     asked = _rows('asked', asked, len(learn.dls.data)-1)
     mu,logits = codes(learn.model, learn.dls.data)
     s = show_codes(mu, logits.argmax(1).cpu(), ax, alpha=.5)

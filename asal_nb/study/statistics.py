@@ -9,18 +9,20 @@ __all__ = ['area', 'differences', 't_interval', 'bootstrap_t', 'sign_flip', 'hol
            'labels_needed', 'power', 'detectable']
 
 # %% ../../nbs/study/52_statistics.ipynb #53ce5633
-import math, numbers
+import math
 import matplotlib.pyplot as plt, numpy as np
 from scipy import stats
 from scipy.integrate import trapezoid
 from scipy.optimize import brentq
-from ..checks import check_count
-from ..core import seed_of
+from ..checks import as_list, check_count, check_real, short
+from ..core import axes_of, seed_of
 
 # %% ../../nbs/study/52_statistics.ipynb #784a568c
 def _numbers(name, a, dims=None):
     "`a` as floats; refuses nan, infinity and a wrong number of axes."
-    a = np.asarray(a, dtype=float)
+    try: a = np.asarray(a, dtype=float)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f"{name}={short(a)} must hold numbers") from None
     if dims is not None and a.ndim!=dims:
         raise ValueError(f"{name} has shape {a.shape}, but must have {dims} axes")
     if bad := (~np.isfinite(a)).sum():
@@ -36,9 +38,8 @@ def _seeds(name, a, dims=None):
     return a
 
 def _level(level):
-    if not isinstance(level, numbers.Real) or not 0<level<1:
-        raise ValueError(f"level={level!r} must lie between 0 and 1, such as .95")
-    return level
+    must = 'lie between 0 and 1, such as .95'
+    return check_real('level', level, must, lambda o: 0 < o < 1)
 
 # %% ../../nbs/study/52_statistics.ipynb #0260b418
 def area(n,   # (R,) labelled rows, ascending
@@ -147,7 +148,10 @@ def show_verdicts(names, # of the comparisons
                   ax=None, # axes
                  ):      # the axes
     "Mean differences with their corrected intervals, a line a comparison."
-    ax = ax or plt.subplots(figsize=(5,.6+.35*len(names)))[1]
+    if not isinstance(v, dict) or not {'mean','lo','hi','verdict'} <= {*v}:
+        raise ValueError(f"v={short(v)} must be what `verdicts` gives")
+    names = as_list('names', names, 'the comparisons')
+    ax = axes_of(ax, 5, .6+.35*len(names))
     for y,(m,lo,hi,verdict) in enumerate(zip(v['mean'], v['lo'], v['hi'], v['verdict'])):
         ax.plot([lo,m,hi], [y]*3, 'o-', color=_VERDICTS[verdict], markevery=[1], lw=2)
     ax.axvline(0, color='k', ls='--', lw=1)
@@ -194,7 +198,8 @@ def power(effect,    # true mean difference
          )->float:
     "Chance that the paired interval of `n` seeds lies above 0."
     n = check_count('n', n, 2)
-    if not sd>0: raise ValueError(f"sd={sd} must be above 0")
+    check_real('sd', sd, 'be above 0', lambda o: 0 < o < math.inf)
+    check_real('effect', effect, 'be finite', math.isfinite)
     return float(stats.nct.sf(stats.t.ppf(.5 + _level(level)/2, n-1), n-1, effect/sd*math.sqrt(n)))
 
 def detectable(sd,        # of the differences, from seed to seed
@@ -206,8 +211,9 @@ def detectable(sd,        # of the differences, from seed to seed
     "The smallest true mean difference that is found with the given chance."
     check_count('k', k)
     level = 1 - (1-_level(level))/k
-    if not 1-level < chance < 1:
-        raise ValueError(f"chance={chance} must lie between {1-level:g} and 1")
+    check_real('sd', sd, 'be above 0', lambda o: 0 < o < math.inf)
+    must = f'lie between {1-level:g} and 1'
+    check_real('chance', chance, must, lambda o: 1-level < o < 1)
     power(0, sd, n, level)
     hi = 1.
     while power(hi, 1, n, level)<chance: hi *= 2

@@ -298,7 +298,7 @@ def labels_needed(self:Study,
         randoms = [m for a,m in ends.items() if a in self.references().values()]
         acc = max(randoms or ends.values())
     if not isinstance(acc, numbers.Real) or isinstance(acc, bool) or not 0<=acc<=1:
-        raise ValueError(f"acc={acc!r} must be an accuracy in 0..1")
+        raise ValueError(f"acc={short(acc)} must be an accuracy in 0..1")
     t = pd.DataFrame([st.labels_needed(self.n, o, acc, level) for o in self.acc], self.arms)
     def text(n):
         if math.isinf(n): return f'more than {self.n[-1]:g}'
