@@ -56,6 +56,7 @@ def check_count(name:str,    # the argument's name, for the message
                 of:str='',   # what `hi` counts, for the message
                )->int:       # `n` itself
     "Return `n` if it is a whole number in lo..hi, else raise a `ValueError`."
+    if isinstance(n, Tensor) and not n.dim(): n = n.item()
     is_whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
     if is_whole and n >= lo and (hi is None or n <= hi): return int(n)
     if hi is not None and hi < lo:
@@ -294,11 +295,13 @@ def as_column(name:str,  # the argument's name, for the message
 def as_rows(rows:Iterable, # row numbers: a tensor, an array or a list
             n:int,    # rows in the data set
             name:str='rows', # the argument's name, for the message
+            is_set:bool=True,# may no row be named twice?
            )->Tensor: # (m,) int64, in the order given, on the CPU
-    "Dataset rows as a tensor; refuses anything but different whole numbers in 0..n-1."
+    "Dataset rows as a tensor; refuses anything but whole numbers in 0..n-1, each once if `is_set`."
     rows = as_column(name, rows)
     if (bad := rows[(rows<0) | (rows>=n)]).numel():
         raise ValueError(f"{name}: row {bad[0]} does not exist; rows are 0..{n-1}")
+    if not is_set: return rows
     u,c = rows.unique(return_counts=True)
     if len(u)<len(rows): raise ValueError(f"{name}: row {u[c>1][0]} is named more than once")
     return rows

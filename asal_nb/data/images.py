@@ -180,7 +180,7 @@ def say(name:str,   # of the data set
         words.append(f"skipped: {len(bad)} that cannot be read"
                      f" ({', '.join(shown(Path(o).name) for o,_ in bad[:3])}{more})")
     if deep: words.append(deep_words(deep))
-    if words: warnings.warn(f"{name}: {'; '.join(words)}", stacklevel=4)
+    if words: warnings.warn(f"{name}: {'; '.join(words)}", stacklevel=5)
 
 # %% ../../nbs/data/14_images.ipynb #u5folder
 @patch(cls_method=True)
@@ -431,7 +431,8 @@ def images(self:ImageData, rows:Tensor|list=None, # (n,) dataset rows; None: all
           )->Tensor:                              # (n,…) floats
     "The rows as the networks see them, without augmentation."
     if rows is None: return as_floats(self.x)
-    return as_floats(self.x.index_select(0, as_rows(rows, len(self)).to(self.device)))
+    i = as_rows(rows, len(self), is_set=False)
+    return as_floats(self.x.index_select(0, i.to(self.device)))
 
 # %% ../../nbs/data/14_images.ipynb #13fin003
 @patch
