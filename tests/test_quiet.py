@@ -46,7 +46,7 @@ CELLS = dict(
     first_rows=('''import asal_nb.loop.loop as loop
 loop.warm_codes = lambda data, seed: torch.arange(len(data)*4.).reshape(-1, 4)
 run(Random(Supervised(n_steps=20)), first='typiclust', rounds=1);''',
-                ["first rows: .* without labels .*first='random' needs none", *ROUNDS[:2]]),
+                ["10 first rows: .* without labels; first='random' skips it", *ROUNDS[:2]]),
     fit=('learn = asal_learner(asal_dls(data, al.pool, bs_U=400))\nlearn.fit(2)',
          [*TABLE, *[r' +\d( +-?\d+\.\d{6}){8}']*2]),
     unmeasured=('learn.fit(1, cbs=NoValid())',
