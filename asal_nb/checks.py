@@ -153,9 +153,9 @@ def strict(f:Callable # a function, or an `__init__`
     "`f`, but a keyword that does not exist is refused as by `no_unknown`."
     params = list(inspect.signature(f).parameters.values())
     if inspect.Parameter.VAR_KEYWORD in [o.kind for o in params]: return f # it looks itself
-    owner = params[0].annotation if params else None
-    if isinstance(owner, type): # `patch` names only what `strict` returns, not `f` itself
-        f.__qualname__ = f'{owner.__name__}.{f.__name__}'
+    if params and params[0].name in ('self','cls') and isinstance(params[0].annotation, type):
+        # `patch` names only what `strict` returns, not `f` itself
+        f.__qualname__ = f'{params[0].annotation.__name__}.{f.__name__}'
     known = [o for o in names_of(f) if o!='cls']
     @functools.wraps(f)
     def checked(*args, **kw):
