@@ -241,9 +241,11 @@ def asal_learner(dls,           # from `asal_dls`
     loss = ASALLoss(target, lam1, lam2, lam3, lam4, beta, beta_c, likelihood)
     alpha1 = rate_of(alpha1, net)
     opt = partial(TwoRates, ratio=alpha2/alpha1, weight_decay=decay_of(data.x_shape, weight_decay))
-    return ASALLearner(
+    learn = ASALLearner(
         dls, net, loss, opt, lr=alpha1, splitter=two_groups, metrics=metrics, relabel=relabel,
         fresh=fresh, cbs=cbs, **{'names': ('url','cls_L','cls_U','adv','dsc'), **kw})
+    learn.warm = warm # for `ask='cover'`
+    return learn
 
 # %% ../../nbs/game/24_learner.ipynb #72dcc2e4
 def supervised_learner(dls,      # from `supervised_dls`

@@ -38,7 +38,7 @@ class ASAL(Method):
         h='pseudo',        # Eq. (3)'s target (D22)
         relabel='margin',  # D's targets for U (D18)
         condition='mu+p',  # what D sees
-        ask='diverse',     # how the rows are chosen (D13, D21)
+        ask='diverse',     # how the rows are chosen (D13, D21, D23)
         lam4:float=.1,     # weight of Eq. (4)
         n_warm:int=1200,   # steps of warm-up
         n_steps:int=None,  # steps a round; None: `steps_of`
@@ -67,6 +67,8 @@ class ASAL(Method):
         text = dict(h_warm='instance', h='instance', relabel=None, condition='mu', ask='min')
         return cls(**{**text, **kw})
     is_plain = property(lambda self: but_steps(self)==but_steps(ASAL()))
+    # rows of its shortlist, as a multiple of b
+    shortlist = property(lambda self: None if self.ask=='min' else 10)
     cbs = None # or `FreshCallbacks`
     def check(self, data):
         "Refuses rows that our networks, or the trunk that is given, do not take."
@@ -91,7 +93,7 @@ class ASAL(Method):
         "(n,) logits of D, small first: what 'min' ranks by, and 'diverse' shortlists (D13)."
         return learn.scores(rows)
     def query(self, learn, data, pool, b, seed):
-        "(b,) dataset rows to label next: Algorithm 3, line 1 (D13, D21)."
+        "(b,) dataset rows to label next: Algorithm 3, line 1 (D13, D21, D23)."
         same_pool(learn, data, pool)
         return learn.ask(b, self.ask, seed)
 

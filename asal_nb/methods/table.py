@@ -12,7 +12,8 @@ import inspect
 from ..checks import UnknownKeyword, names_of, one_of, unknown_keyword
 from ..loop.asal import ASAL, Random, Supervised
 from .uncertainty import BALD, Entropy, LeastConfidence, Margin
-from .geometry import CoreSet, KMeans, ProbCover, TypiClust
+from .geometry import (
+    CoreSet, KMeans, MaxHerding, ProbCover, TypiClust, UncertaintyHerding)
 from .badge import BADGE
 from .discriminative import DiscriminativeAL
 from .learning_loss import LearningLoss, LossTrainer
@@ -26,7 +27,8 @@ from .dgaal import DGAAL
 METHODS = {
     'asal': ASAL, 'asal-paper': ASAL.paper, 'random': Random, 'leastconfidence': LeastConfidence,
     'margin': Margin, 'entropy': Entropy, 'bald': BALD, 'coreset': CoreSet, 'typiclust': TypiClust,
-    'probcover': ProbCover, 'kmeans': KMeans, 'badge': BADGE, 'discriminativeal': DiscriminativeAL,
+    'probcover': ProbCover, 'maxherding': MaxHerding, 'uncertaintyherding': UncertaintyHerding,
+    'kmeans': KMeans, 'badge': BADGE, 'discriminativeal': DiscriminativeAL,
     'learningloss': LearningLoss, 'vaal': VAAL, 'tavaal': TAVAAL, 'sraal': SRAAL, 'aral': ARAL,
     'dgaal': DGAAL}
 

@@ -82,6 +82,8 @@ class Uncertainty(Rule):
         if not isinstance(diverse, bool):
             raise ValueError(f"diverse={short(diverse)} must be True or False")
         self.diverse,self.n_short = diverse,check_count('n_short', n_short)
+    # rows of its shortlist, as a multiple of b
+    shortlist = property(lambda self: self.n_short if self.diverse else None)
     def scores(self, learn, data, rows, seed):
         "(n,) scores of dataset rows, smaller is asked first."
         ps = [probabilities(learn, data.images(o)) for o in rows.split(4096)]
