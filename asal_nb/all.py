@@ -35,9 +35,10 @@ from .loop.asal import ASAL, Supervised, Random
 from .loop.loop import ActiveLearning
 from .loop.health import health, show_health
 from .methods.uncertainty import LeastConfidence, Margin, Entropy, BALD
-from .methods.geometry import CoreSet, KMeans, TypiClust, ProbCover
+from .methods.geometry import (
+    CoreSet, KMeans, MaxHerding, ProbCover, TypiClust, UncertaintyHerding)
 from .methods.badge import BADGE
-from .methods.discriminative import DiscriminativeAL, Permuted
+from .methods.discriminative import DiscriminativeAL
 from .methods.learning_loss import LearningLoss
 from .methods.vaal import VAAL
 from .methods.tavaal import TAVAAL
@@ -48,6 +49,7 @@ from .methods.foreign import from_skactiveml, from_modal
 from .methods.adapters import to_skactiveml, to_modal
 from .methods.table import METHODS, method_of
 from .check.suite import check, parametrize_with_checks
+from .check.controls import LBlind, Permuted, controls
 from .study.study import Study, read_study
 from .study.compare import compare, rerun
 from .study import page as _page # with it a `Study` has its pictures and its report
