@@ -1,5 +1,6 @@
 """Each way of asking beside scikit-activeml's, on the same features: time in turns on one thread,
-peak memory each in a fork of its own."""
+peak memory each in a fork of its own. And `cover`, which it lacks: 500 of 60,000 rows of 32-d codes
+on two threads."""
 import itertools
 import time
 import _measure as m
@@ -72,6 +73,33 @@ def theirs(rule, n):
     return query
 
 
+def cover_rows(b, n, nz):
+    "Asks for b of n rows in doubt, 100 of them labelled, as a function without arguments"
+    import torch
+    from asal_nb.ask.cover import cover
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(C, nz, generator=g)[torch.arange(n) % C] + .5*torch.randn(n, nz, generator=g)
+    doubt = torch.rand(n, generator=g)
+    return lambda: cover(z, b, range(100), doubt).tolist()
+
+
+def measure_cover(threads=2, **how):
+    "Wall and processor seconds, and MiB above imports and codes, in a child on so many threads"
+    run = m.in_child('asking', 'timed_cover', threads=threads, **how)
+    return dict(rule='cover', threads=threads, **how, **run.pop('out'), **run)
+
+
+def timed_cover(threads, **how):
+    "`cover_rows` on so many threads, which says how long it took"
+    m.use_threads(threads)
+    f = cover_rows(**how)
+    def timed():
+        t = time.perf_counter()
+        f()
+        return dict(wall=time.perf_counter() - t)
+    return timed
+
+
 def by_seed(f):
     "f with the next seed at each call, as k-means takes longer from some starts than from others"
     seeds = itertools.count()
@@ -108,11 +136,15 @@ def main():
                         machine=m.machine('scikit-activeml', 'scikit-learn'))
             m.keep('asking', kept, a.quick)
             print('.', end='', flush=True)
+    one = measure_cover(b=500, n=6_000 if a.quick else 60_000, nz=32)
+    m.keep('asking', {**kept, 'cover': one}, a.quick)
     print(f'\n{B} rows of n x {NZ} features, {L} of them labelled; processor seconds on {a.threads}'
           ' thread, medians;\nMiB at most, and above the features and imports')
     heads = ['rule', 'n', 'ours, s', 'theirs, s', 'ratio', 'ours, MiB', 'theirs', 'ours above',
              'theirs above', 'same']
     print(m.table(map(as_line, found), heads))
+    print('cover, {b} of {n} x {nz} on {threads} threads: {wall:.1f} s, processor {seconds:.1f} s,'
+          ' {above} MiB above'.format(**one))
 
 
 def as_line(r):

@@ -36,7 +36,9 @@ LETTERS = 400                   # of a refusal
 PUBLIC = {   # what a user calls, beside the names of asal_nb.all and their methods
     'checks': '*', 'paper.gauss': '*', 'paper.url': '*', 'paper.classifier': '*',
     'paper.adversarial': '*', 'paper.objective': 'vae_loss warm_loss show_shares',
-    'ask.clusters': 'kmeans one_per_centre knn', 'ask.sampler': '*',
+    'ask.clusters': 'kmeans one_per_centre knn',
+    'ask.sampler': 'query tie_key ask_rows ask_positions shortlists diverse show_query',
+    'ask.cover': 'kernel_width class_width cover', 'game.asking': 'auc_given deviance_given',
     'ask.coldstart': 'kcenter check_rows_left typicality typiclust purity_radius probcover'
                      ' first_rows show_first',
     'core': 'seed_of rng seeded threads environment check_device progress',

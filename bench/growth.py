@@ -3,9 +3,9 @@ one thread; core-set beside the time it takes to read the codes once for each ro
 import time
 import _measure as m
 
-SIZES, BUDGETS, NZ = (10_000, 100_000, 1_000_000), (100, 1_000), 64
-RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'TypiClust', 'BADGE', 'k-means',
-         'ProbCover')
+SIZES, BUDGETS, NZ, L = (10_000, 100_000, 1_000_000), (100, 1_000), 64, 100
+RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'cover', 'TypiClust', 'BADGE',
+         'k-means', 'ProbCover')
 QUADRATIC = dict.fromkeys(['TypiClust', 'ProbCover'],
                           'exact and quadratic to 60,000 rows, on 60,000 above')
 
@@ -25,6 +25,7 @@ def ask(rule, b, n):
     from asal_nb.paper.adversarial import margin
     from asal_nb.ask.sampler import ask_rows, diverse
     from asal_nb.ask.coldstart import first_rows, kcenter
+    from asal_nb.ask.cover import cover
     z, rows = codes(n, 'plane' in rule), torch.arange(n)
     if 'core-set' in rule: return lambda: kcenter(z, b)
     if rule in ('k-means', 'TypiClust', 'ProbCover'):
@@ -32,6 +33,7 @@ def ask(rule, b, n):
     if rule == 'diverse': return lambda: diverse(z[:, 0], z, rows, b)
     p = (2*z[:, :10]).softmax(1)
     if rule == 'margin': return lambda: ask_rows(margin(p), rows, b)
+    if rule == 'cover': return lambda: cover(z, b, range(L), 1 - margin(p))
     from asal_nb.methods.badge import badge
     return lambda: badge(z, p, rows, b)
 

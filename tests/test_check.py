@@ -17,7 +17,7 @@ from asal_nb.check.world import Trial, can_limit, tensors
 from asal_nb.core import rng, seeded
 from asal_nb.data.images import ImageData, get_data
 from asal_nb.loop.asal import ASAL, Random, Supervised
-from asal_nb.methods.discriminative import Permuted
+from asal_nb.check.controls import LBlind, Permuted
 from asal_nb.methods.foreign import from_skactiveml
 from asal_nb.methods.table import METHODS, method_of
 from asal_nb.paper.adversarial import dsc_loss, vae_adv_loss
@@ -405,6 +405,7 @@ def test_what_is_right_is_not_flagged(name):
 STEPS = {'n_steps': 4, 'n_warm': 4, 'train.n_steps': 4}
 QUICK = dict(
     asal='n_steps n_warm', typiclust='n_warm train.n_steps', probcover='n_warm train.n_steps',
+    maxherding='n_warm train.n_steps', uncertaintyherding='n_warm train.n_steps',
     learningloss='n_steps', aral='n_steps', **dict.fromkeys(
         ['tavaal', 'vaal', 'sraal', 'dgaal', 'discriminativeal'], 'n_steps train.n_steps'))
 QUICK['asal-paper'] = QUICK['asal']
@@ -416,7 +417,7 @@ def test_no_shipped_method_is_flagged(name):
     assert r.ok and len(r.passed) >= 14, r
 
 def test_controls_and_other_libraries_are_not_flagged():
-    assert check(Permuted(ASAL(n_warm=4, n_steps=4))).ok
+    for make in (Permuted, LBlind): assert check(make(ASAL(n_warm=4, n_steps=4))).ok
     pool = pytest.importorskip('skactiveml.pool')
     for qs in (pool.Badge(), pool.UncertaintySampling(), pool.CoreSet()):
         r = check(from_skactiveml(qs, Supervised(n_steps=4)))

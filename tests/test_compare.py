@@ -23,7 +23,7 @@ from asal_nb.loop.method import Method, run_steps
 from asal_nb.loop.asal import ASAL, Supervised, Trained
 from asal_nb.loop.loop import ActiveLearning
 from asal_nb.methods.uncertainty import Margin
-from asal_nb.methods.discriminative import Permuted
+from asal_nb.check.controls import LBlind, Permuted
 from asal_nb.study.arms import Arm, as_arms, with_random
 from asal_nb.study.study import read_study
 from asal_nb.study.compare import compare
@@ -135,7 +135,7 @@ def alike():
     plain = Supervised(n_steps=6, p_drop=.2)
     return dict(
         **{how: own(ask=how) for how in ASK}, paper=own(condition='mu', relabel=None),
-        permuted=Permuted(own()), margin=Margin(own(), diverse=True), ends=Ends(plain),
+        permuted=Permuted(own()), blind=LBlind(own()), margin=Margin(own(), diverse=True), ends=Ends(plain),
         plain=Margin(plain))
 
 

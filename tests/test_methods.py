@@ -13,7 +13,8 @@ from asal_nb.apps.cli import asal_run, switches
 WARM, OWN, BOTH = 'n_warm=4,train.n_steps=4', 'n_steps=4', 'n_steps=4,train.n_steps=4'
 STEPS = {
     'asal': 'n_warm=4,n_steps=4', 'asal-paper': 'n_warm=4,n_steps=4', 'typiclust': WARM,
-    'probcover': WARM, 'learningloss': OWN, 'aral': OWN,
+    'probcover': WARM, 'maxherding': WARM, 'uncertaintyherding': WARM,
+    'learningloss': OWN, 'aral': OWN,
     **dict.fromkeys(['tavaal', 'vaal', 'sraal', 'dgaal', 'discriminativeal'], BOTH)}
 
 @pytest.mark.parametrize('name', METHODS)

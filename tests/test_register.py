@@ -1,4 +1,4 @@
-"""The register D1-D22: each row is complete, is cited by a docstring that it names, and has a test.
+"""The register D1-D23: each row is complete, is cited by a docstring that it names, and has a test.
 
 A test's name begins with its row: test_D13_... ; if a row names another file, that goes further."""
 import ast
@@ -30,7 +30,7 @@ from asal_nb.loop.asal import ASAL
 from asal_nb.loop.loop import ActiveLearning
 from asal_nb.loop.health import NoAdversarialGradient, alarms, dsc_health, health
 
-REGISTER = [f'D{i}' for i in range(1, 23)]
+REGISTER = [f'D{i}' for i in range(1, 24)]
 N, N_L, C = 40, 12, 3  # rows, labelled rows, classes
 
 
@@ -400,8 +400,9 @@ def test_D20_the_state_of_the_game_is_measured():
 
 
 def test_D21_a_diverse_choice_spreads():
-    z = torch.cat([.1*torch.randn(20, 2) + o for o in (tensor([0., 0.]), tensor([9., 0.]))])
-    d, rows = torch.cat([-torch.arange(20.)/100, torch.ones(20)]), torch.arange(N)
+    z = .1*torch.randn(120, 2)
+    z[20:] += 9
+    d, rows = torch.cat([-torch.arange(20.)/100, torch.ones(100)]), torch.arange(120)
     assert (ask_rows(d, rows, 4) < 20).all()
     assert len((diverse(d, z, rows, 4) < 20).unique()) == 2
     assert (ASAL().ask, ASAL.paper().ask) == ('diverse', 'min')
@@ -424,3 +425,15 @@ def test_D22_own_view_is_masked_and_unsure_rows_too():
     ours, paper = ASAL(), ASAL.paper()
     assert (ours.h_warm, ours.h) == ('instance', 'pseudo')
     assert (paper.h_warm, paper.h) == ('instance', 'instance')
+
+
+def test_D23_a_label_moves_the_D_that_is_asked():
+    data, pool = toy()
+    m = ASAL(ask='cover', n_warm=5, n_steps=5)
+    learn = m.fit(data, pool, m.warm_up(data, 0), 0)
+    was = learn.ask(6, 'cover')
+    with torch.no_grad():
+        for p in learn.dsc.parameters(): p.normal_()   # the D that was trained has no say
+    assert torch.equal(learn.ask(6, 'cover'), was)
+    twice = learn.ask(6, 'cover', rows_L=torch.cat([pool.idx_L, was[:1]]))
+    assert was[0] not in twice                         # it is labelled now, and D is 1 there

@@ -10,14 +10,17 @@ from hypothesis import given, settings, strategies as st
 from asal_nb.core import rng
 from asal_nb.paper.adversarial import entropy, margin
 from asal_nb.ask.clusters import kmeans, one_per_centre
+from asal_nb.ask.sampler import keyed
 from asal_nb.ask.coldstart import first_rows, kcenter, probcover, typiclust
+from asal_nb.ask.cover import cover
 from asal_nb.data.pool import Pool
 from asal_nb.data.images import ImageData
 from asal_nb.loop.asal import ASAL, Random, Supervised
 from asal_nb.loop.loop import ActiveLearning
 from asal_nb.methods.uncertainty import (
     BALD, Entropy, LeastConfidence, Margin, confidence, mc_probabilities, mutual_information)
-from asal_nb.methods.geometry import CoreSet, KMeans, ProbCover, TypiClust, keyed
+from asal_nb.methods.geometry import (
+    CoreSet, KMeans, MaxHerding, ProbCover, TypiClust, UncertaintyHerding)
 from asal_nb.methods.badge import BADGE, badge, grad_gap, residual
 from asal_nb.methods.discriminative import DiscriminativeAL, discriminate
 
@@ -30,11 +33,14 @@ METHODS = {'least': LeastConfidence(QUICK), 'margin': Margin(QUICK), 'entropy': 
            'weighted': KMeans(QUICK, weight='margin'),
            'typiclust': TypiClust(QUICK, n_warm=0), 'probcover': ProbCover(QUICK, n_warm=0),
            'own space': TypiClust(QUICK, 'code'),
+           'maxherding': MaxHerding(QUICK, n_warm=0),
+           'uherding': UncertaintyHerding(QUICK, 'code', n_short=10),
+           'by classes': UncertaintyHerding(QUICK, width='classes', n_warm=0),
            'dal': DiscriminativeAL(QUICK, n_sub=2, n_steps=5),
            'dal warm': DiscriminativeAL(QUICK, 'warm', n_sub=2, n_steps=5, n_warm=0)}
 SCORES = dict(confidence=confidence, margin=margin, entropy=lambda p: -entropy(p))
 RULES = dict(kcenter=kcenter, typiclust=typiclust, probcover=partial(probcover, delta=.5),
-             dal=partial(discriminate, n_sub=2, n_steps=5))
+             cover=cover, dal=partial(discriminate, n_sub=2, n_steps=5))
 each = pytest.mark.parametrize('name', METHODS)
 
 def normal(seed, *shape, dtype=torch.float32):
@@ -173,7 +179,7 @@ def test_on_a_gpu(name):
     good(answer(METHODS[name], data, pool, 7), pool, 7)
 
 @pytest.mark.needs('cuda')
-@pytest.mark.parametrize('name', ['kcenter', 'typiclust', 'probcover', 'badge', 'k-means'])
+@pytest.mark.parametrize('name', ['kcenter', 'typiclust', 'probcover', 'cover', 'badge', 'k-means'])
 def test_the_same_rows_on_a_gpu(name):
     n = 3000
     z, rows = normal(0, n, 16), torch.arange(n)

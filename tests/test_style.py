@@ -28,7 +28,7 @@ WHEEL = f'asal_nb-{asal_nb.__version__}-py3-none-any.whl'
 DOES = re.compile(r'^(?!import |from |#|[)\s]|$)', re.M)  # a line that is no import
 SENTENCE = re.compile(r'print\(f?["\'][A-Z]')
 BARE = re.compile(r'Text\(|<Axes|<matplotlib|\[<matplotlib|array\(\[<Axes')
-REGISTER = [f'D{i}' for i in range(1, 23)]
+REGISTER = [f'D{i}' for i in range(1, 24)]
 
 
 def src(c): return ''.join(c['source'])

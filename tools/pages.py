@@ -16,7 +16,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent/'site'
 REGISTER = 'paper/register.html'
-CODE = re.compile(r'\bD(?:1\d?|2[0-2]?|[3-9])\b')   # of the register: D1 to D22
+CODE = re.compile(r'\bD(?:1\d?|2[0-3]?|[3-9])\b')   # of the register: D1 to D23
 NOT_LINKED = ['a', 'code', 'pre', 'summary', 'h1', 'h2', 'h3', 'h4', 'figcaption', 'svg']
 REF = re.compile(r'\\\(\s*\\eqref\{([^}]+)\}\s*\\\)')
 LABEL = re.compile(r'\\label\{([^}]+)\}')

@@ -64,7 +64,8 @@ def all_switches(s:str, # of --set
 NAMES = {
     'methods': (
         'asal asal-paper random leastconfidence margin entropy bald coreset typiclust probcover'
-        ' kmeans badge discriminativeal learningloss vaal tavaal sraal aral dgaal').split(),
+        ' maxherding uncertaintyherding kmeans badge discriminativeal learningloss vaal tavaal'
+        ' sraal aral dgaal').split(),
     'trainings': 'supervised finetune asal'.split(),
     'data sets': 'digits mnist fashion_mnist kmnist svhn cifar10 cifar100'.split(),
     'first rows': 'random kmeans kcenter typiclust probcover'.split()}

@@ -78,7 +78,7 @@ def shortlists(n:int, # unlabelled rows
                n_short:int=10, # rows of the shortlist, as a multiple of the rows to take
               )->list: # for each part of the query: (rows to take, rows of its shortlist)
     "At most a third of the rows left stand on a shortlist; b of a third is asked in parts: (D21)."
-    check_count('budget b', b, hi=n, of='the unlabelled rows')
+    check_count('budget b', b, hi=check_count('n', n, 0), of='the unlabelled rows')
     check_count('n_short', n_short)
     out = []
     while b:
