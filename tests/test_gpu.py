@@ -34,8 +34,8 @@ QUICK = dict(n_warm=4, n_steps=6, bs=8, bs_U=8)
 WARM, BOTH = 'n_warm=2,train.n_steps=3', 'n_steps=3,train.n_steps=3'
 STEPS = dict(
     dict.fromkeys(['asal', 'asal-paper'], 'n_warm=2,n_steps=3'), typiclust=WARM, probcover=WARM,
-    maxherding=WARM, uncertaintyherding=WARM, learningloss='n_steps=3', aral='n_steps=3', tavaal=BOTH, vaal=BOTH, sraal=BOTH, dgaal=BOTH,
-    discriminativeal=BOTH)
+    maxherding=WARM, uncertaintyherding=WARM, learningloss='n_steps=3', aral='n_steps=3',
+    tavaal=BOTH, vaal=BOTH, sraal=BOTH, dgaal=BOTH, discriminativeal=BOTH)
 
 
 def kind(o): return torch.device(o.device).type
