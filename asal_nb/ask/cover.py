@@ -12,6 +12,7 @@ import math, torch
 from collections.abc import Iterable
 from torch import Tensor
 from ..checks import check_count, check_real, check_tensor
+from ..core import threads
 from .clusters import distances
 from .sampler import shortlists, tie_key
 from .coldstart import check_rows_left
@@ -27,7 +28,7 @@ def kernel_width(z:Tensor, # (n,nz) codes
     k,x = min(check_count('k', k), n - 1),z - z.mean(0)
     some = tie_key(torch.arange(n)).argsort()[:check_count('n_most', n_most)].to(z.device)
     sq,far = x.square().sum(1),[]
-    for i in some.split(64):
+    for i in some.split(16):
         near = torch.addmm(sq, x[i], x.T, alpha=-2).topk(k + 1, largest=False).indices
         far.append((x[i,None] - x[near]).norm(dim=-1).amax(1))
     far = torch.cat(far)
@@ -47,10 +48,11 @@ def class_width(z_L:Tensor, # (n,nz) codes of labelled rows
 # %% ../../nbs/ask/93_cover.ipynb #sim-code
 def similarity(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
                c:Tensor, # (m,nz) others
+               sq:Tensor=None, # (n,) squared lengths of x, if known
               )->Tensor: # (n,m) in 0..1
     "exp(-|x-c|²), by a matrix product: (D23)."
-    sq = c.square().sum(1)
-    d = torch.addmm(-sq, x, c.T, alpha=2).sub_(x.square().sum(1)[:,None])
+    if sq is None: sq = x.square().sum(1)
+    d = torch.addmm(-c.square().sum(1), x, c.T, alpha=2).sub_(sq[:,None])
     return d.clamp_(-80, 0).exp_()                     # numbers below exp(-80) are slow
 
 def coverage(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
@@ -72,11 +74,12 @@ def lift(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
     wide = torch.float32 if x.device.type == 'mps' else torch.float64
     out = torch.zeros(len(c), dtype=wide, device=x.device)
     for i in torch.arange(len(x), device=x.device).split(max(64, 2**18//len(c))):
-        k = similarity(x[i], c).minimum(hi[i,None]).sub_(lo[i,None]).relu_()
-        out += u[i] @ k
+        k = similarity(x[i], c)
+        out += u[i] @ torch.minimum(k, hi[i,None], out=k).sub_(lo[i,None]).relu_()
     return out
 
 # %% ../../nbs/ask/93_cover.ipynb #cover-code
+@threads(1) # the steps are small: several threads would wait for one another
 @torch.no_grad()
 def cover(z:Tensor,     # (n,nz) codes, one line per dataset row
           b:int,        # rows wanted
@@ -95,8 +98,9 @@ def cover(z:Tensor,     # (n,nz) codes, one line per dataset row
     if width is None: width = kernel_width(z)
     check_real('width', width, 'be a finite number above 0', lambda o: 0 < o < math.inf)
     U = torch.ones_like(z[:,0], dtype=torch.bool).index_fill(0, idx_L, False).nonzero()[:,0]
-    x = (z - z.mean(0)).float()/(2**.5*width)
-    x,u,D = x[U],doubt[U].to(x),coverage(x[U], x[idx_L])
+    x = (z - z.mean(0)).float().div_(2**.5*width)
+    x,x_L = x[U],x[idx_L]
+    u,D,sq = doubt[U].to(x),coverage(x, x_L),x.square().sum(1)
     left,out = u.argsort(descending=True, stable=True),U[:0]
     for k,m in parts:
         short = left[:m].sort().values
@@ -104,7 +108,7 @@ def cover(z:Tensor,     # (n,nz) codes, one line per dataset row
         for _ in range(k):
             equal = gain >= (1 - 1e-5)*gain.max() - 1e-7*u.sum()
             i = equal.nonzero()[:1,0]                          # the first of those
-            new = D.maximum(similarity(x, x[short[i]])[:,0]).index_fill(0, short[i], 1)
+            new = similarity(x, x[short[i]], sq)[:,0].maximum(D).index_fill(0, short[i], 1)
             near = (new > D).nonzero()[:,0]
             gain -= lift(x[near], x[short], u[near], D[near], new[near])
             gain[i] = -math.inf
