@@ -435,5 +435,10 @@ def test_D23_a_label_moves_the_D_that_is_asked():
     with torch.no_grad():
         for p in learn.dsc.parameters(): p.normal_()   # the D that was trained has no say
     assert torch.equal(learn.ask(6, 'cover'), was)
+    u = torch.rand(len(pool.idx_U))
+    by_u = learn.ask(6, 'cover', doubt=u)
     twice = learn.ask(6, 'cover', rows_L=torch.cat([pool.idx_L, was[:1]]))
     assert was[0] not in twice                         # it is labelled now, and D is 1 there
+    with torch.no_grad():
+        for p in learn.model.enc.parameters(): p.normal_() # nor has E: codes are the warm-up's
+    assert torch.equal(learn.ask(6, 'cover', doubt=u), by_u)
