@@ -137,7 +137,7 @@ def main():
             m.keep('asking', kept, a.quick)
             print('.', end='', flush=True)
     one = measure_cover(b=500, n=6_000 if a.quick else 60_000, nz=32)
-    m.keep('asking', {**kept, 'cover': one}, a.quick)
+    m.keep('asking', dict(kept, cover=one), a.quick)
     print(f'\n{B} rows of n x {NZ} features, {L} of them labelled; processor seconds on {a.threads}'
           ' thread, medians;\nMiB at most, and above the features and imports')
     heads = ['rule', 'n', 'ours, s', 'theirs, s', 'ratio', 'ours, MiB', 'theirs', 'ours above',
