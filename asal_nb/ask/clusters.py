@@ -26,7 +26,7 @@ def kmeans(z:Tensor,            # (n,nz) codes
     x,w = z.detach().cpu().numpy(),None
     start = seed_of(seed, 'kmeans') % 2**32
     if weights is not None:
-        check_tensor('weights', weights, 'n', n=n)
+        check_tensor('weights', weights, 'n', finite=True, n=n)
         w = weights.detach().cpu().numpy()
     order = in_order(x if w is None else np.c_[w, x])
     if n*b <= 1e7: km = KMeans(b, n_init=10 if n*b <= 1e5 else 1, random_state=start)
@@ -54,7 +54,8 @@ def one_per_centre(z:Tensor,       # (n,nz) codes
     "For each centre in turn, the nearest row that is free, in memory n times block: (D21)."
     n,nz = check_tensor('z', z, 'n nz', 'float', finite=True).values()
     check_count('block', block)
-    b = check_tensor('centres', centres, 'b nz', 'float', nz=nz)['b']
+    b = check_tensor('centres', centres, 'b nz', 'float', True, nz=nz)['b']
+    centres = centres.to(z)
     check_count('number of centres', b, hi=n, of='the rows')
     sq,out = z.square().sum(1),[]
     slack = rounding(z)*(sq.max() + centres.square().sum(1).max())

@@ -99,7 +99,7 @@ def typicality(z:Tensor, # (m,nz) codes of one cluster
     m = check_tensor('z', z, 'm nz', 'float', finite=True)['m']
     check_count('k', k)
     if m < 2: return torch.ones_like(z[:,0])
-    k,x = min(k, max(m//2, 1)),(z - z.mean(0)).double()
+    k,x = min(k, max(m//2, 1)),(z - z.mean(0)).detach().double()
     sq,mean = x.square().sum(1),[]
     for i in torch.arange(m, device=z.device).split(max(1, min(1024, 2**24//m))): # 128 MiB at most
         d = torch.addmm(sq, x[i], x.T, alpha=-2).add_(sq[i,None])
@@ -120,7 +120,7 @@ def typiclust(z:Tensor,   # (n,nz) codes, one line per dataset row
     idx_L = check_rows_left(z, b, idx_L)
     by_key = tie_key(torch.arange(len(z)), seed).argsort().to(z.device)
     seen = torch.cat([idx_L, by_key[~torch.isin(by_key, idx_L)][:max(60_000, b)]]).sort().values
-    z,out = F.normalize(z[seen], dim=1),[]
+    z,out = F.normalize(z[seen].detach(), dim=1),[]
     free = ~torch.isin(seen, idx_L).cpu()
     of = nearest(z, kmeans(z, min(b + len(idx_L), 500), seed))
     members = of.argsort(stable=True).split(of.bincount().tolist())

@@ -22,8 +22,8 @@ from pathlib import Path
 from PIL import Image
 from platformdirs import user_cache_path
 from torch import Tensor
-from ..checks import check_kind, check_real, one_of
-from ..core import bar, read_table
+from ..checks import check_kind, check_real, one_of, short
+from ..core import as_path, bar, read_table
 from .sources import (FORMATS, check_reading, class_names, decoded,
     quiet_pillow, read_labels, shown, strata)
 
@@ -41,8 +41,8 @@ def is_litter(name:str # of a file or a folder
 def find_images(path:str|Path # a folder
                )->tuple:      # names below it (POSIX, sorted), and sentences on what was left out
     "The pictures in a folder and in all folders below it."
-    root = Path(path).expanduser() if isinstance(path, (str,Path)) else None
-    if root is None or not root.is_dir(): raise ValueError(f"{shown(path)} is not a folder")
+    root = as_path('path', path)
+    if not root.is_dir(): raise ValueError(f"{shown(path)} is not a folder")
     root = root.resolve()
     names,links,left,outside,folders = [],[],Counter(),[],[root]
     while folders:
@@ -254,22 +254,25 @@ def list_files(files:Iterable,        # paths
                root:str|Path='.',     # what relative paths are relative to
               )->Listing:
     "The files as given, with their labels."
-    if isinstance(files, (str,Path)):
-        raise ValueError(f"files={str(files)!r:.80} must be a list of paths; for a folder there is"
+    root = as_path('root', root)
+    if isinstance(files, (str,Path,set,frozenset)):
+        raise ValueError(f"files={short(files)} must be a list of paths; for a folder there is"
                          " from_folder")
-    try: names = [posix(Path(root).expanduser(), os.fsdecode(o)) for o in files]
+    try: names = [posix(root, os.fsdecode(o)) for o in files]
     except TypeError: raise ValueError("files must be a list of paths") from None
     if not names: raise ValueError("files lists no file")
     refuse('are not UTF-8: rename them', 'file names', [o for o in names if not is_utf8(o)])
+    if isinstance(labels, pd.Series) and {*map(str, labels.index)}=={*names}:
+        labels = dict(labels)
     if isinstance(labels, dict):
-        said = {posix(Path(root).expanduser(), str(k)): v for k,v in labels.items()}
+        said = {posix(root, str(k)): v for k,v in labels.items()}
         refuse('have a label, but are not among the files', 'names', sorted({*said} - {*names}))
         labels = [said.get(o) for o in names]
     y,classes = read_labels([None]*len(names) if labels is None else labels, len(names), classes)
-    is_test = torch.tensor([False]*len(names) if test is None else list(test))
+    try: is_test = torch.tensor([False]*len(names) if test is None else list(test))
+    except (TypeError, ValueError, RuntimeError): is_test = torch.tensor(0)
     if is_test.dtype!=torch.bool or is_test.shape!=y.shape or is_test.all():
         raise ValueError("test must say True or False for each file, and False for one at least")
-    root = Path(check_kind('root', root, (str,Path), 'a path')).expanduser()
     return Listing([root/Path(o).expanduser() for o in names], names, y, is_test, classes)
 
 def posix(root:Path, # a folder
@@ -312,7 +315,7 @@ def column(columns:list,  # names of columns
     "The name of a column; refuses one that is not there, and unclear ones."
     found = candidates(columns, what) if name is None else [o for o in columns if o==name]
     if len(found)==1: return found[0]
-    why = 'several fit' if found else 'none fits' if name is None else f'there is no {name!r}'
+    why = 'several fit' if found else 'none fits' if name is None else f'there is no {short(name)}'
     raise ValueError(f"{what}= must name a column, but {why}; the columns are"
                      f" {', '.join(map(shown, columns))}")
 
@@ -348,6 +351,8 @@ def read_images(files:list,       # N paths
                )->Pictures:
     "All `files` in order, read by as many threads as there are cores."
     one_of('bad', bad, ['raise','skip'])
+    kinds = bool,str,Path,type(None)
+    check_kind('cache', cache, kinds, 'True, a folder or None')
     shape = len(files),n_in,*check_reading(size, n_in, fit)
     is_large = np.prod(shape, dtype=float) > SHARE*memory()
     if is_large and not cache:
@@ -482,7 +487,8 @@ def read_pairs(ds,              # a data set of torch or Hugging Face
                deep:list=None,  # gets the brightest value of pictures of more than 8 bits
               )->Pairs:
     "All items of a data set, in order."
-    if not hasattr(ds, '__len__') or not hasattr(ds, '__getitem__') or isinstance(ds, str):
+    has_items = hasattr(ds, '__len__') and hasattr(ds, '__getitem__') and getattr(ds, 'ndim', 1)
+    if not has_items or isinstance(ds, (str,bytes)):
         raise ValueError(f"a data set must have a length and numbered items, but"
                          f" {type(ds).__name__} has not; of a DataLoader"
                          " give its dataset, of a stream its first rows")
@@ -517,7 +523,10 @@ def as_item(o:Tensor|np.ndarray, # an image or a vector
             before:list,         # items read already
            )->Tensor:
     "One item as a tensor; refuses another shape than the one before."
-    x = torch.as_tensor(o).detach().cpu().as_subclass(Tensor)
+    try: x = torch.as_tensor(o).detach().cpu().as_subclass(Tensor)
+    except (TypeError, NotImplementedError):
+        why = f"item {i} holds {o.dtype}, but must be a dense array of numbers"
+        raise ValueError(why) from None
     if size is not None: size = check_reading(size, 3, 'crop')
     if size is not None and tuple(x.shape[-2:])!=size:
         raise ValueError(f"item {i} is a tensor of shape {tuple(x.shape)}, not of size {size}:"

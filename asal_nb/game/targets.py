@@ -12,7 +12,7 @@ __all__ = ['TARGETS', 'H', 'Target', 'Instance', 'Plain', 'Rotation', 'codes', '
 import torch
 from fastai.torch_core import num_distrib
 from fastcore.basics import store_attr
-from ..checks import check_real, one_of
+from ..checks import as_rows, check_real, one_of
 from ..core import seeded
 from ..paper.classifier import log_p_instance, log_p_y, rotate
 from ..ask.clusters import kmeans
@@ -73,7 +73,8 @@ def codes(net:ASALNet, # with E and C
          )->tuple:     # mu (n,nz) and C's logits on it (n,c)
     "Mean codes of dataset rows and C's logits on them, in inference mode (D11)."
     was,dev = net.training,data.x.device
-    rows = torch.as_tensor(torch.arange(len(data)) if rows is None else rows, device=dev)
+    rows = torch.arange(len(data)) if rows is None else rows
+    rows = as_rows(rows, len(data), is_set=False).to(dev)
     mu = [torch.zeros(0, net.nz, device=dev)]
     try:
         net.eval()

@@ -90,6 +90,8 @@ def open_run(self:Ledger, name:str, # of the run
     if not isinstance(name, str) or not name:
         raise ValueError(f"name={short(name)} must be a word that names the run")
     new,env = dict_as_json('settings', settings),dict_as_json('env', env)
+    for k,o in dict(classes=classes, files=files).items():
+        if o is not None: as_list(k, o, 'names', 0)
     classes = [*map(str, classes or [])]
     self.retry()
     with self.writing() as db:
@@ -254,7 +256,9 @@ def answer(self:Ledger, run:int, # number of the run
                          f" {SKIP}, {UNSURE} and {OPEN}")
     for k,o in dict(by=by, note=note).items():
         if not isinstance(o, str): raise ValueError(f"{k}={short(o)} must be a word")
-    self._check_run(run)
+    n = len(self.classes(self._check_run(run)))
+    if n and (bad := [o for o in y if o>=n]):
+        raise ValueError(f"y holds the label {bad[0]}, but {n} classes have labels 0..{n-1}")
     sql = 'SELECT 1 FROM ask WHERE run=? AND row=?'
     if bad := [r for r in rows if not self._column(sql, run, r)]:
         raise ValueError(f"row {bad[0]} was not asked in run {run}")
@@ -421,12 +425,17 @@ def _given(answers):
         if len(twice := key[key.duplicated()]):
             raise ValueError(f"answers name {twice.iloc[0]!r} more than once")
         answers = dict(zip(key, columns['label']))
-    if isinstance(answers, dict): return {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
+    if isinstance(answers, dict):
+        given = {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
+        if len(given)==len(answers): return given
+        raise ValueError(f"answers={short(answers)} name a row or a file more than once")
     raise ValueError(f"answers={short(answers)} must be a dict, a frame or the path of a CSV file")
 
 def _label(key, label, names):
     "A class name or number, or skip or unsure, as a number; None where nothing was answered."
-    if label is None or label!=label or label=='': return None
+    if not pd.api.types.is_scalar(label):
+        raise ValueError(f"label {short(label)} of {key!r} is neither a name nor a number")
+    if pd.isna(label) or label=='': return None
     if label in names: return names[label]
     if label in ('skip','unsure'): return dict(skip=SKIP, unsure=UNSURE)[label]
     n = len(names)
@@ -463,6 +472,8 @@ def save_weights(self:Ledger, run:int, # number of the run
                 )->str:                # hash of their content
     "Keep tensors beside the ledger (not when it is in memory), and their hash in it."
     self._check_run(run)
+    if not isinstance(tensors, dict) or not all(isinstance(o, str) for o in tensors):
+        raise ValueError(f"tensors={short(tensors)} must be a dict whose keys are words")
     h = save_tensors(self.weights_folder, tensors)
     with self.writing() as db:
         old = self._hashes().values()
@@ -483,7 +494,7 @@ def weights(self:Ledger, run:int, # number of the run
            )->dict:               # name -> tensor on the CPU, or None
     "The tensors kept for `purpose`; None if there are none, or their file is missing or damaged."
     check_kind('purpose', purpose, str, 'a word')
-    h = self._hashes().get((run,purpose))
+    h = self._hashes().get((check_count('run', run),purpose))
     return load_tensors(self.weights_folder, h) if h else None
 
 @patch(as_prop=True)

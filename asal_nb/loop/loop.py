@@ -11,13 +11,15 @@ __all__ = ['COLUMNS', 'HELD', 'evaluate_on', 'held_interval', 'check_method', 'c
 # %% ../../nbs/loop/34_loop.ipynb #6f20ce64
 import contextlib, inspect, json, math, numbers, warnings
 import matplotlib.pyplot as plt, pandas as pd, torch
+from matplotlib.cbook import normalize_kwargs
+from matplotlib.lines import Line2D
 from fastcore.basics import patch, store_attr
 from fastcore.docments import docments
 from pathlib import Path
 from scipy.stats import binomtest
 from torch import Tensor
 from ..checks import (as_rows, check_count, check_kind, check_real, check_tensor,
-                            no_unknown, one_of, short)
+                            names_of, no_unknown, one_of, short)
 from ..core import aside, axes_of, environment, note, part, progress, seed_of, threads
 from ..ask.sampler import tie_key
 from ..ask.coldstart import first_rows
@@ -76,8 +78,8 @@ def check_method(method,       # a `Method`
     "Refuse anything but a method, and data that it or the judging network cannot take."
     if not is_method(method):
         raise ValueError(
-            f"method={method!r} must have warm_up, fit and query, and is made by a call, such as"
-            " ASAL()")
+            f"method={short(method)} must have warm_up, fit and query, and is made by a call,"
+            " such as ASAL()")
     if hasattr(method, 'check'): method.check(data)
     if evaluate=='independent': check_shape(data.x_shape)
 
@@ -482,6 +484,8 @@ def plot(self:ActiveLearning,
          ax=None, # axes
          **kw):   # more for `plot`
     "The learning curve: accuracy against labelled rows; of held rows with their interval."
+    known = names_of(Line2D.set)
+    no_unknown(normalize_kwargs(kw, Line2D), known, ActiveLearning.plot)
     ax,t = axes_of(ax, 4.5, 2.8),self.results
     line, = ax.plot(t.n_labelled, t.accuracy, **{'marker': 'o', 'label': self.name, **kw})
     judged = 'test accuracy'
@@ -518,7 +522,7 @@ def tell(self:ActiveLearning,
         )->int:       # rows that still wait
     "Write answers down, each at once; a correction counts from the next round on."
     waited,told,bad = {*self.waiting.tolist()},[],[]
-    for pair in pairs_of(answers):
+    for pair in pairs_of(answers, is_numbered=False):
         kept,why = self.keep([pair], by, note)
         told += kept
         bad += why

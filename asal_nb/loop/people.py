@@ -18,13 +18,12 @@ from pathlib import Path, PurePath
 from PIL import Image
 from torch import Tensor
 from ..checks import inert
-from ..core import read_table
+from ..core import as_path, read_table
 from ..data.files import candidates, column
 from ..data.views import show_items
 from ..data.images import ImageData
 from ..ledger.store import write_whole
 from ..ledger.ledger import SKIP, UNSURE
-from ..checks import check_kind
 
 # %% ../../nbs/loop/33_people.ipynb #people-9
 def brief(o:object, # anything
@@ -120,6 +119,7 @@ def usual(table:pd.DataFrame, # of labels
     return found if len(found)<2 else [column(table.columns, what)]
 
 def pairs_of(table:Mapping|pd.Series|pd.DataFrame|str|Path, # labels by row number or file name
+             is_numbered:bool=True, # does a table without files or rows begin with row 0?
             )->list: # of (row number or file name, label)
     "What a dict, Series, frame or CSV file holds; empty cells of the last three are left out."
     if isinstance(table, Mapping): return list(table.items())
@@ -138,7 +138,16 @@ def pairs_of(table:Mapping|pd.Series|pd.DataFrame|str|Path, # labels by row numb
         table = y
     if not isinstance(table, pd.Series):
         raise ValueError(f"{brief(table)} is no table of labels: give a dict, frame or CSV file")
-    return [(k,v) for k,v in table.items() if not (is_blank(v) or v=='')]
+    if not is_numbered and isinstance(table.index, pd.RangeIndex):
+        raise ValueError("a table of answers must say whose they are: give it a column file or row,"
+                         " or an index of files or rows")
+    pairs = [(k,v) for k,v in table.items() if not (is_blank(v) or v=='')]
+    said = {}
+    for k,v in pairs:
+        if said.setdefault(k, str(v))!=str(v):
+            raise ValueError(
+                f"the table has two labels for {brief(k)}: {brief(said[k])} and {brief(v)}")
+    return pairs
 
 # %% ../../nbs/loop/33_people.ipynb #people-19
 _ONE,_MANY = ('row','image','file'),('rows','images','files')
@@ -159,7 +168,9 @@ def view_of(kind:str,       # 'rows', 'images' or 'files'
             names:Names,    # the file names
            )->object:
     "What an oracle of this kind is called with."
-    if kind=='images': return Asked(data, rows).images
+    if kind=='images':
+        shown = data.as_images() if hasattr(data, 'pictures') else data # of features
+        return shown.images(rows).cpu()
     return names.of(rows) if kind=='files' else rows.clone()
 
 def batches_of(said:object, # what a function of many rows returned
@@ -330,6 +341,6 @@ def write_text(path:str|Path, # the file
                text:str,      # what it will hold
               )->Path:
     "Write a file, whole or not at all; a path that cannot be written is refused in a sentence."
-    path = Path(check_kind('path', path, (str,Path), 'a path')).expanduser()
+    path = as_path('path', path)
     write_whole(path, text.encode())
     return path

@@ -36,7 +36,8 @@ def discriminate(z:Tensor,     # (n,k) fixed features
         raise ValueError('DiscriminativeAL needs at least one labelled row to tell the others from')
     check_count('b', b, hi=int((~is_L).sum()), of='the unlabelled rows')
     check_count('n_sub', n_sub)
-    z,out = (z - z.mean(0))/z.std(0).clamp_min(1e-6),[]
+    z,out = z.detach().float(),[]
+    z = (z - z.mean(0))/z.std(0).clamp_min(1e-6)
     for k,part in enumerate(torch.arange(b).tensor_split(min(n_sub, b))):
         with seeded(seed, 'discriminate', k): dsc = Discriminator(z.shape[1]).to(z.device)
         U = (~is_L).nonzero()[:,0]

@@ -12,7 +12,7 @@ __all__ = ['DROPOUT', 'confidence', 'show_uncertainty', 'Rule', 'taps', 'Uncerta
 import contextlib, numbers, torch
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
-from ..checks import check_count, check_kind, check_p, short
+from ..checks import check_count, check_kind, check_p, check_tensor, short
 from ..core import axes_of, rng
 from ..paper.adversarial import entropy, margin
 from ..ask.sampler import ask_rows, diverse
@@ -33,11 +33,14 @@ def show_uncertainty(score,     # (n,3) probabilities to (n,) scores, smaller is
                      title='',  # above it
                     ):          # the axes
     "A score over the triangle of all opinions on three classes, dark where it is asked first."
-    if not callable(score): raise ValueError(f"score={short(score)} must be a function")
+    if not callable(score) or isinstance(score, type):
+        raise ValueError(f"score={short(score)} must be a function")
     ax = axes_of(ax, 3, 2.6)
     i,j = [o.flatten() for o in torch.meshgrid(*[torch.arange(61.)]*2, indexing='ij')]
     p = torch.stack([i, j, 60-i-j], 1)[i+j <= 60]/60
-    ax.tricontourf(p[:,1] + p[:,2]/2, p[:,2]*3**.5/2, score(p), levels=12, cmap='Blues_r')
+    s = score(p)
+    check_tensor('what score returns', s, 'n', n=len(p))
+    ax.tricontourf(p[:,1] + p[:,2]/2, p[:,2]*3**.5/2, s, levels=12, cmap='Blues_r')
     for x,y,c in ((0,-.07,1), (1,-.07,2), (.5,.89,3)): ax.text(x, y, f'class {c}', ha='center')
     ax.set(xlabel='$p_2 + p_3/2$', ylabel='$p_3\\sqrt{3}/2$', title=title, aspect='equal')
     ax.axis([-.2, 1.2, -.15, 1.05])

@@ -198,7 +198,7 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
             quiet:bool=None, # no bar, no settings; None: none unless watched
            )->Study:
     "Every arm under every seed, and `Random` for each training; goes on where its ledger stands."
-    if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address:
+    if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address is not None:
         raise ValueError(f"address={short(address)} is for backend='dask', not {backend!r}")
     if n_jobs not in (None, -1): check_count('n_jobs', n_jobs)
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)

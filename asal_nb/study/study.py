@@ -143,8 +143,8 @@ class Study:
 def values(self:Study, on='area' # or one of the budgets
           )->np.ndarray: # (arms, seeds)
     "What arms are compared on: the normalised area, or the accuracy at a budget."
-    if on=='area': return st.area(self.n, self.acc)
-    return self.acc[...,self.n.tolist().index(one_of('on', on, ['area', *map(int, self.n)]))]
+    if one_of('on', on, ['area', *map(int, self.n)])=='area': return st.area(self.n, self.acc)
+    return self.acc[...,self.n.tolist().index(on)]
 
 @patch
 def means(self:Study, level=.95 # of the intervals
@@ -160,7 +160,8 @@ def references(self:Study, reference=None # an arm; None: each arm's own random 
               )->dict:         # arm -> its reference; arms without one are left out
     "What each arm is compared with."
     if reference is not None:
-        return {a: one_of('reference', reference, self.arms) for a in self.arms if a!=reference}
+        one_of('reference', reference, self.arms)
+        return {a: reference for a in self.arms if a!=reference}
     terms = {a: terms_of(self.settings(a)) for a in self.arms}
     randoms = {terms[a]: a for a in reversed(self.arms) if self.is_random(a)}
     return {a: randoms[t] for a,t in terms.items() if t in randoms and not self.is_random(a)}
@@ -338,10 +339,12 @@ def read_study(ledger,     # a `Ledger` or its path
                seeds=None, # which; None: all; 'finished': those under which every arm is finished
               )->Study:
     "The study whose runs a ledger holds under the names arm/seed."
-    if arms is not None: arms = as_list('arms', arms, 'names of arms, or be None for all')
+    if arms is not None:
+        arms = as_list('arms', arms, 'names of arms, or be None for all', any_order=True)
     if seeds is not None and not (isinstance(seeds, str) and seeds=='finished'):
         what = "whole numbers, or be None for all, or 'finished'"
-        seeds = sorted({check_count('seeds', o, 0) for o in as_list('seeds', seeds, what)})
+        seeds = as_list('seeds', seeds, what, any_order=True)
+        seeds = sorted({check_count('seeds', o, 0) for o in seeds})
     try:
         with ledger_of(ledger, readonly=True) as led: return _read(led, arms, seeds)
     except sqlite3.Error as e:
