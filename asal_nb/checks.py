@@ -249,7 +249,7 @@ def check_classes(name:str, # the argument's name, for the message
                  ):
     "Refuse labels outside 0..c-1; looks at values on the CPU only."
     check_tensor(name, y, 'n')
-    check_count('classes', c)
+    c = check_count('classes', c)
     if y.is_complex(): raise ValueError(f"{name} is {y.dtype}, but must be whole numbers")
     if y.device.type != 'cpu' or not len(y): return
     lo,hi = [o.item() for o in y.aminmax()]

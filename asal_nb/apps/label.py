@@ -591,8 +591,8 @@ def labeller(al,              # an `ActiveLearning`
     from asal_nb.checks import check_count
     if not hasattr(al, 'tell'):
         raise ValueError(f"al must be an ActiveLearning, not {type(al).__name__}")
-    check_count('n_grid', n_grid)
-    check_count('n_again', n_again, 0)
+    n_grid = check_count('n_grid', n_grid)
+    n_again = check_count('n_again', n_again, 0)
     if look is not None and not callable(look):
         raise ValueError(f"look={look!r} must be a function of a row")
     return Labeller(al, grid, n_grid, n_again, by, look)
@@ -615,8 +615,8 @@ def folder_run(folder,              # of pictures
     from asal_nb.data.images import ImageData
     from asal_nb.loop.loop import ActiveLearning
     from asal_nb.methods.table import method_of
-    check_count('b', b)
-    check_count('rounds', rounds, 0)
+    b = check_count('b', b)
+    rounds = check_count('rounds', rounds, 0)
     data = ImageData.from_folder(folder, size, classes=classes, bad='skip')
     pool,how = data.pool(),method_of(method, **switches(set))
     n_queries = -(-len(pool.idx_U)//b)

@@ -88,7 +88,7 @@ def check_rows_left(z:Tensor, # (n,nz) codes, one line per dataset row
     idx_L = as_column('idx_L', idx_L).to(z.device).unique()
     if len(idx_L) and not 0 <= idx_L.min() <= idx_L.max() < n:
         raise ValueError(f"idx_L holds {idx_L.min()}..{idx_L.max()}, but rows run in 0..{n-1}")
-    check_count('b', b, hi=n-len(idx_L), of='the rows that are left')
+    b = check_count('b', b, hi=n-len(idx_L), of='the rows that are left')
     return idx_L
 
 # %% ../../nbs/ask/09_coldstart.ipynb #fa73779f
@@ -97,7 +97,7 @@ def typicality(z:Tensor, # (m,nz) codes of one cluster
               )->Tensor: # (m,) large in dense places
     "One over the mean distance to the k nearest rows, k at most m/2: TypiClust, (D19)."
     m = check_tensor('z', z, 'm nz', 'float', finite=True)['m']
-    check_count('k', k)
+    k = check_count('k', k)
     if m < 2: return torch.ones_like(z[:,0])
     k,x = min(k, max(m//2, 1)),(z - z.mean(0)).detach().double()
     sq,mean = x.square().sum(1),[]

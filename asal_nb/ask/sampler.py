@@ -21,7 +21,7 @@ def query(d_U:Tensor, # (n,) D's logits of the unlabelled pool
          )->Tensor:   # (b,) positions in `d_U`, least labelled first
     "Positions of the b smallest scores, ties by position: Algorithm 3, line 1, (D13)."
     n = check_tensor('d_U', d_U, 'n', 'float')['n']
-    check_count('budget b', b, hi=n, of='the unlabelled rows')
+    b = check_count('budget b', b, hi=n, of='the unlabelled rows')
     if n_nan := int(d_U.isnan().sum()):
         raise ValueError(f"d_U holds nan in {n_nan} of {n} rows, which cannot be ranked")
     return d_U.argsort(stable=True)[:b]
@@ -68,8 +68,8 @@ def diverse(d_U:Tensor,  # (n,) scores, smaller is asked first
     "One row of each of b clusters of the n_short*b smallest: Algorithm 3, line 1, (D21)."
     n = check_tensor('d_U', d_U, 'n', 'float')['n']
     check_tensor('z', z, 'n nz', 'float', n=n)
-    check_count('budget b', b, hi=n, of='the unlabelled rows')
-    check_count('n_short', n_short)
+    b = check_count('budget b', b, hi=n, of='the unlabelled rows')
+    n_short = check_count('n_short', n_short)
     short = ask_positions(d_U, rows, min(n, n_short*b), seed)
     i = one_per_centre(z[short], kmeans(z[short], b, seed))
     return rows[short[i.sort().values]]

@@ -129,7 +129,7 @@ def plan(n:int,            # rows not labelled at the start
          last:str='exact', # or 'rest': ask for what is left
         )->list:           # the number of first rows, then of each query
     "How many rows to ask for, query by query; refuses a plan larger than the pool."
-    check_count('n', n, 0)
+    n = check_count('n', n, 0)
     if not isinstance(b, (list,tuple)):
         rounds = 8 if rounds is None else check_count('rounds', rounds, 0, 10**6)
         b = [check_count('b', b)]*rounds

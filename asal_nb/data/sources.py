@@ -191,8 +191,8 @@ def strata(y:Tensor,   # (N,) labels
            classes:list=None, # names, for the message
           )->tuple:    # rows that stay (N-n,) and rows drawn (n,), both int64 and ascending
     "Draw `n` rows, stratified by class."
-    check_count('n', n, 1, len(y)-1, 'the rows less one')
-    check_count('seed', seed, 0, 2**32-1)
+    n = check_count('n', n, 1, len(y)-1, 'the rows less one')
+    seed = check_count('seed', seed, 0, 2**32-1)
     labels,y = torch.unique(y.cpu(), return_inverse=True)
     c = y.bincount()
     if c.min()<2 or min(n, len(y)-n)<len(c):
@@ -207,7 +207,7 @@ def strata(y:Tensor,   # (N,) labels
 def read_digits(split:int=0, # seed of the test rows
                )->tuple:     # x (1297,1,8,8) uint8, y, x_test (500,1,8,8), y_test, class names
     "The 8x8 digits, with 500 stratified test rows drawn by `split`."
-    check_count('split', split, 0, 2**32-1)
+    split = check_count('split', split, 0, 2**32-1)
     d = load_digits()
     x,y = torch.tensor((d.images*255/16).round(), dtype=torch.uint8)[:,None],torch.tensor(d.target)
     rest,drawn = strata(y, 500, split)
@@ -390,7 +390,7 @@ def show_classes(x:Tensor,         # (N,C,H,W)
     n_rows = check_tensor('x', x, 'n C H W')['n']
     if x.is_complex(): raise ValueError(f"x is {x.dtype}, but must be bytes or floats in [0,1]")
     y,classes = check_y('y', y, n_rows),as_list('classes', classes, 'names')
-    check_count('n', n)
+    n = check_count('n', n)
     ax = axes_of(ax, .45*n, .45*len(classes))
     x,y = x.detach(),y.to(x.device)
     grid = x.new_zeros(len(classes), n, *x.shape[1:])

@@ -112,7 +112,7 @@ def show_items(x:Tensor,          # (n,C,H,W) in [0,1], or (n,D)
     if x.dim() not in (2,4) or x.is_complex() or not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)} and type {x.dtype}, but must be images"
                          " (n,C,H,W) or vectors (n,D) of real numbers, at least one")
-    check_count('nrows', nrows, hi=10**4)
+    nrows = check_count('nrows', nrows, hi=10**4)
     check_real('imsize', imsize, 'be above 0', lambda o: 0 < o < 100)
     if titles is not None: titles = as_list('titles', titles, 'texts', 0)
     if titles is not None and len(titles)!=len(x):

@@ -124,7 +124,7 @@ def ask(self:ASALLearner,
     "The b unlabelled dataset rows to label next: Algorithm 3, line 1 (D13, D21)."
     rows = self.pool.idx_U.to(self.data.x.device)
     one_of('ask', how, ASK)
-    check_count('b', b, hi=len(rows), of='the unlabelled rows')
+    b = check_count('b', b, hi=len(rows), of='the unlabelled rows')
     mu,logits,z = seen_by_dsc(self, rows)
     d = self.dsc(z).detach()
     if how=='min': return ask_rows(d, rows, b, seed)

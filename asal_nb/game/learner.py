@@ -162,7 +162,7 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
     own,fresh = net.state_dict(),('dsc.','clf.y_head.')
     new = {k: v for k,v in (warm or {}).items() if k in own and not k.startswith(fresh)}
     if warm and not new:
-        raise ValueError(f"the warm-up holds nothing of this network, but {', '.join(warm)!r:.50}")
+        raise ValueError(f"the warm-up holds nothing of this network, but {short([*warm])}")
     for k,v in new.items():
         if own[k].shape==v.shape: own[k].copy_(v)
         elif not k.startswith('clf.h_head.'):

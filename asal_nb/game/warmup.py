@@ -149,7 +149,7 @@ def warm_up(learn:Learner,  # with an `ASALNet` as model and `dls.data`; changed
             **kw)->Learner: # `learn` itself
     "Algorithm 2: E, G and C learn from all rows; D is not trained, and no label is read."
     check_kind('learn', learn, Learner, 'a Learner')
-    check_count('n_epoch', n_epoch, 0)
+    n_epoch = check_count('n_epoch', n_epoch, 0)
     known = [o for o in names_of(warm_learner) if o not in ('net','data')]
     no_unknown(kw, [*known, *LEARNER], warm_up)
     warm = warm_learner(learn.model, learn.dls.data, **kw)

@@ -60,7 +60,7 @@ class Ledger(Store):
         super().__init__(path, TABLES, readonly=readonly)
     def _column(self, sql, *values): return [o[0] for o in self.select(sql, *values)]
     def _check_run(self, run):
-        check_count('run', run, 1, 2**62)
+        run = check_count('run', run, 1, 2**62)
         if not self._column('SELECT 1 FROM run WHERE id=?', run):
             raise ValueError(f"run {run} does not exist")
         return run
@@ -211,7 +211,7 @@ def ask(self:Ledger, run:int, # number of the run
         rows:Tensor|list,     # (b,) dataset rows, in the order of asking
         names:list=None):     # their files, if they have any
     "Write down the rows that a round asks, all or none of them."
-    check_count('round', round, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
     rows = as_column('rows', rows).tolist()
     if not rows or len(set(rows))<len(rows) or min(rows)<0:
         raise ValueError(f"rows={short(rows)} must name at least one row, from 0, each only once")
@@ -289,7 +289,7 @@ def answers(self:Ledger, run:int,    # number of the run
 def begin_round(self:Ledger, run:int, # number of the run
                 round:int):           # whose training begins now
     "Write down that a round trains with the answers given so far; only the first time counts."
-    check_count('round', round, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
     self._check_run(run)
     if self._column('SELECT 1 FROM begun WHERE run=? AND round=?', run, round): return
     with self.writing() as db:
@@ -363,8 +363,8 @@ def end_round(self:Ledger, run:int, # number of the run
               n_labelled:int,       # labels given so far, held ones too
               metrics:dict):        # name -> number
     "Write down what a round measured."
-    check_count('round', round, 0, 2**62)
-    check_count('n_labelled', n_labelled, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
+    n_labelled = check_count('n_labelled', n_labelled, 0, 2**62)
     text = dict_as_json('metrics', metrics)
     if bad := {'round','n_labelled'} & set(metrics):
         raise ValueError(f"metrics may not be called {bad.pop()!r}")

@@ -63,7 +63,7 @@ def held_interval(accuracy:float, # share of the held rows that are right
                   n:int,          # how many are held
                  )->dict: # n_held, low, high
     "The number of held rows and Wilson's 95 % interval of the accuracy; nan if it is unknown."
-    check_count('n', n, 0)
+    n = check_count('n', n, 0)
     must = 'be a share in 0..1, or nan'
     check_real('accuracy', accuracy, must, lambda o: 0 <= o <= 1 or math.isnan(o))
     if not n or math.isnan(accuracy): return dict(n_held=n, low=math.nan, high=math.nan)
@@ -130,7 +130,7 @@ class ActiveLearning:
             kind = type(data).__name__
             raise ValueError(f"data must be an ImageData, such as get_data('digits'), not {kind}")
         check_count('number of classes', data.n_classes, 2)
-        check_count('seed', seed, 0)
+        seed = check_count('seed', seed, 0)
         one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover'])
         one_of('evaluate', evaluate, ['model','independent'])
         check_method(method, data, evaluate)

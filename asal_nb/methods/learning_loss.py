@@ -128,7 +128,7 @@ class LossTrainer(Supervised):
                  **kw):       # of `Supervised`: finetune, n_steps, bs, alpha and the like
         super().__init__(**kw)
         one_of('how', how, ['hinge','ranknet'])
-        check_count('width', width)
+        width = check_count('width', width)
         for k,v in (('lam',lam), ('xi',xi), ('stop',stop)): check_weight(k, v)
         store_attr('how,lam,xi,stop,width')
     def fit(self, data, pool, warm, seed):

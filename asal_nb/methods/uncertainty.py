@@ -52,7 +52,7 @@ class Rule(Trained):
     def query(self, learn, data, pool, b, seed):
         "(b,) dataset rows, unique and unlabelled."
         if hasattr(getattr(learn, 'dls', None), 'pool'): same_pool(learn, data, pool)
-        check_count('budget b', b, hi=len(pool.idx_U), of='the unlabelled rows')
+        b = check_count('budget b', b, hi=len(pool.idx_U), of='the unlabelled rows')
         return self.choose(learn, data, pool, b, seed)
     def choose(self, learn, data, pool, b, seed):
         "(b,) dataset rows; the budget is known to fit."

@@ -200,7 +200,8 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
     "Every arm under every seed, and `Random` for each training; goes on where its ledger stands."
     if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address is not None:
         raise ValueError(f"address={short(address)} is for backend='dask', not {backend!r}")
-    if n_jobs not in (None, -1): check_count('n_jobs', n_jobs)
+    if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs==-1):
+        n_jobs = check_count('n_jobs', n_jobs)
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(
         data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
