@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from itertools import product
 from scipy.stats import spearmanr
 from ..checks import as_list, check_count, one_of, short
-from ..core import COLOURS
+from ..core import COLOURS, axes_of
 from ..paper.adversarial import entropy
 from ..game.targets import codes
 from ..game.warmup import show_codes
@@ -21,7 +21,7 @@ from ..game.learner import ASALLearner
 from ..game.asking import seen_by_dsc
 from .statistics import differences, show_verdicts, verdicts
 from .arms import data_at
-from .study import Study, axes_of, label_of, show_matrix
+from .study import Study, label_of, show_matrix
 
 # %% ../../nbs/study/56_report.ipynb #bcd6b122
 @patch
