@@ -92,8 +92,9 @@ function render({model, el}) {
   const names = classes.map((o, i) => button(o, keyOf(i), () => label(i)))
   const panel = node('div', {className: 'classes', role: 'group'}, ...names)
   panel.setAttribute('aria-label', 'Classes')
-  const note = node('input', {type: 'text', placeholder: 'Note: press n'})
+  const note = node('input', {type: 'text', placeholder: 'Note'})
   note.setAttribute('aria-label', 'Note, kept with the next answer')
+  note.setAttribute('aria-keyshortcuts', 'n')
   const undo = button('Undo', 'z', () => send({what: 'undo'}))
   const tools = node('div', {className: 'tools'},
     button('Skip', 's', () => label('skip')), button('Unsure', 'u', () => label('unsure')), note)
@@ -320,8 +321,8 @@ LOOKS = """
 .asal-label .tile.current {border: 2px solid #0072B2; padding: 7px}
 .asal-label .tile.done {background: #e9f5f0}
 .asal-label .answer {min-height: 1.45em; font-weight: 600; color: #00624a}
-.asal-label .classes {display: grid; gap: 8px; margin: 8px 0; max-height: 40vh; overflow: auto;
-  padding: 3px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr))}
+.asal-label .classes {display: grid; gap: 8px; margin: 5px -3px; max-height: 40vh;
+  overflow: auto; padding: 3px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr))}
 .asal-label .classes button {text-align: left; overflow-wrap: anywhere}
 .asal-label .train {width: 100%; color: #fff; background: #00624a; border-color: #00624a;
   font-weight: 600}
@@ -563,7 +564,7 @@ def _next(self:Labeller, labels):
     if len(each)>12: each = [f'{len(each)} of {len(self.classes)} classes']
     words = f'The next training has {n} labels' + (f': {", ".join(each)}.' if n else '.')
     held = 0 if al.data.y_test is not None else int(al.hold*n + 1e-9)
-    if held: words += f' {held} of them are held back to measure it.'
+    if held: words += f" {held} of them {'is' if held==1 else 'are'} held back to measure it."
     no = Counter('skipped' if y==SKIP else 'unsure' for y in al.ledger.declined(al.run_id).values())
     if no: words += ' Without a label: ' + ', '.join(f'{m} {k}' for k,m in no.items()) + '.'
     return words
@@ -577,7 +578,8 @@ def _scored(self:Labeller):
     at,n = lines[-1],lines[-1].get('n_held')
     if n is None: return f"Accuracy after round {at['round']}: {accuracy:.2f} on the test images."
     likely = f"likely {at['low']:.2f} to {at['high']:.2f}"
-    return f"Accuracy after round {at['round']}: {accuracy:.2f} on {n} held images ({likely})."
+    many = 's'[:n!=1]
+    return f"Accuracy after round {at['round']}: {accuracy:.2f} on {n} held image{many} ({likely})."
 
 # %% ../../nbs/apps/60_label.ipynb #lb42
 def labeller(al,              # an `ActiveLearning`

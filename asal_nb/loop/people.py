@@ -9,7 +9,7 @@ __all__ = ['brief', 'Names', 'is_blank', 'usual', 'pairs_of', 'first_parameter',
            'as_oracle', 'Asked', 'thumbnail', 'labels_table', 'studio_tasks', 'write_text']
 
 # %% ../../nbs/loop/33_people.ipynb #people-5
-import difflib, html, inspect, io, math, operator, re
+import html, inspect, io, math, operator, re
 import pandas as pd, torch
 from base64 import b64encode
 from collections import Counter
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path, PurePath
 from PIL import Image
 from torch import Tensor
-from ..checks import inert
+from ..checks import closest, inert
 from ..core import read_table
 from ..data.files import candidates, column
 from ..data.views import show_items
@@ -70,9 +70,11 @@ class Names:
         raise ValueError(f"row {r} does not exist; rows are 0..{self.n_rows-1}")
     def _no_file(self, name):
         if not self.files: return f"{brief(name)} is no row: these data have no file names"
-        return f"no file is called {brief(name)}{self._hint(name, self.files[:5000])}"
+        end = name.rpartition('/')[2]
+        same = [o for o in self.files if o.rpartition('/')[2]==end] # in another folder
+        return f"no file is called {brief(name)}{self._hint(name, same or self.files[:5000])}"
     def _hint(self, word, known):
-        close = difflib.get_close_matches(word, known, 1)
+        close = known if len(known)==1 else closest(word, known)[:1]
         return f"; did you mean {close[0]!r}?" if close else ''
     def label(self, o:object, # a class name or number, 'skip', None, nan or 'unsure'
              )->int:
@@ -100,7 +102,8 @@ class Names:
         what = f"label {brief(o)} does not exist"
         if isinstance(o, int): return f"{what}; labels are 0..{len(self.classes)-1}"
         some = f"{', '.join(self.classes[:10])}{' …' if len(self.classes)>10 else ''}"
-        return what + (self._hint(o, self.classes) or f"; classes are {some}")
+        known = [*self.classes,'skip','unsure']
+        return what + (self._hint(o, known) or f"; classes are {some}")
     def text(self, y:int|None, # a class number, `SKIP`, `UNSURE`, or None
             )->str:
         "An answer as `label` reads it; '' for none."
@@ -138,10 +141,15 @@ def pairs_of(table:Mapping|pd.Series|pd.DataFrame|str|Path, # labels by row numb
         table = y
     if not isinstance(table, pd.Series):
         raise ValueError(f"{brief(table)} is no table of labels: give a dict, frame or CSV file")
-    return [(k,v) for k,v in table.items() if not (is_blank(v) or v=='')]
+    pairs,said = [(k,v) for k,v in table.items() if not (is_blank(v) or v=='')],{}
+    for k,v in pairs:
+        if said.setdefault(k, v)!=v:
+            raise ValueError(f"{brief(k)} has two labels in this table, {said[k]!r} and {v!r}")
+    return pairs
 
 # %% ../../nbs/loop/33_people.ipynb #people-19
 _ONE,_MANY = ('row','image','file'),('rows','images','files')
+_ALSO = dict(path='file', filename='file', fname='file', img='image', picture='image')
 
 def first_parameter(oracle:Callable, # of one argument
                    )->str:
@@ -151,7 +159,9 @@ def first_parameter(oracle:Callable, # of one argument
     try: known.bind(None)
     except TypeError as e:
         raise ValueError(f"oracle={brief(oracle)} cannot be called with the rows ({e})") from None
-    return next(iter(known.parameters))
+    name = next(iter(known.parameters))
+    one = _ALSO.get(name.removesuffix('s'))
+    return one + 's'*name.endswith('s') if one else name
 
 def view_of(kind:str,       # 'rows', 'images' or 'files'
             rows:Tensor,    # dataset rows
@@ -193,10 +203,11 @@ def labels_by_row(oracle:object, # a table, or one label for each row of the dat
     "All labels of a table, checked; what is no table is refused."
     is_column = isinstance(oracle, (list,tuple)) or hasattr(oracle, 'tolist')
     if is_column and not isinstance(oracle, pd.Series):
-        column = list(oracle) if len(getattr(oracle, 'shape', (1,)))==1 else []
-        if len(column)!=names.n_rows:
-            what = f"it has {len(column)} labels for {names.n_rows} rows"
-            raise ValueError(f"oracle={brief(oracle)} must have one label for each row; {what}")
+        shape = tuple(getattr(oracle, 'shape', (len(oracle),)))
+        if shape!=(names.n_rows,):
+            raise ValueError(f"oracle has shape {shape}, but must have one label for each of the"
+                             f" {names.n_rows} rows: shape ({names.n_rows},)")
+        column = list(oracle)
         found = [(r,o) for r,o in enumerate(column) if not (is_blank(o) or _is_missing(o))]
         return {r: _label_at(names, r, o) for r,o in found}
     if not isinstance(oracle, (Mapping,str,Path,pd.Series,pd.DataFrame)):
