@@ -360,7 +360,7 @@ def test_refused_tables(tmp_path):
     with refused('is not UTF-8'): ImageData.from_csv(tmp_path/'t.csv', 8)
     with refused('there is no file'): ImageData.from_csv(tmp_path/'no.csv', 8)
     with refused('is a folder'): ImageData.from_csv(tmp_path, 8)
-    with refused('no such file as .*x.png, .* root= says'): get(dict(file=['x.png'], label=['y']))
+    with refused('none of the 1 files is there.*x.png.*root= says'): get(dict(file=['x.png'], label=['y']))
 
 
 def test_a_table_is_not_read_in_part(tmp_path):

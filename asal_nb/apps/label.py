@@ -103,7 +103,7 @@ function render({model, el}) {
   const wrong = node('p', {className: 'wrong', role: 'alert'})
   const train = button('', '', () => send({what: 'next'}), {className: 'train'})
   const save = button('Save labels', '', () => send({what: 'save'}))
-  const scored = node('p'), next = node('p'), agree = node('p')
+  const scored = node('p'), next = node('p'), agree = node('p'), about = node('p')
   const keys = node('details', {},
     node('summary', {}, 'Keys'),
     node('p', {}, 'A number: its class. s: skip, for an image that should have no label. ' +
@@ -114,7 +114,7 @@ function render({model, el}) {
     node('div', {className: 'head'}, title, bar, count, grid, undo),
     stage, node('div', {className: 'choose'}, ...(many ? [find] : []), panel, tools),
     said, clock, wrong, train,
-    node('div', {className: 'foot'}, next, scored, agree, save), keys)
+    node('div', {className: 'foot'}, next, scored, agree, about, save), keys)
   box.setAttribute('aria-label', 'Labeller')
   box.dataset.lmSuppressShortcuts = 'true'  // JupyterLab's own keys stay out
   el.append(box)
@@ -252,6 +252,7 @@ function render({model, el}) {
     scored.textContent = s.scored
     next.textContent = s.next
     agree.textContent = s.agree
+    about.textContent = s.about
     wrong.textContent = s.wrong
     if (said.textContent != s.said) said.textContent = s.said
     if (s.phase == 'work' && was != 'work') began = Date.now()
@@ -361,6 +362,7 @@ class Labeller(anywidget.AnyWidget):
         super().__init__(classes=[str(o) for o in al.data.classes])
         self.al,self.grid,self.n_grid,self.n_again,self.by = al,grid,n_grid,n_again,by
         self.look = look or partial(picture, al.data)
+        self.about = '' # words on the data, such as the files that were skipped
         self.told = {} # row to what was said of it since this page opened, the last one last
         self.is_working = self.is_over = False
         self.on_msg(self._hear)
@@ -523,8 +525,8 @@ def refresh(self:Labeller,
     with self.hold_sync():
         if kept!=[o['row'] for o in self.page]: self.page = [self._seen(o) for o in kept]
         self.state = self._words(q) | dict(
-            phase=self._phase(q), grid=self.grid, said=said, wrong=wrong, tick=time.monotonic(),
-            answers={o: self.told[o] for o in kept if o in self.told})
+            phase=self._phase(q), grid=self.grid, about=self.about, said=said, wrong=wrong,
+            tick=time.monotonic(), answers={o: self.told[o] for o in kept if o in self.told})
 
 @patch
 def _phase(self:Labeller, q):
@@ -644,7 +646,8 @@ def label_folder(folder,          # of pictures
         image = read_image(Path(folder)/al.data.files[row], max(384, kw.get('size', 64)))
         return png_of(image.permute(1, 2, 0).numpy())
     page = labeller(al, grid, look=look)
-    if said: page.refresh(with_notes('', said))
+    page.about = with_notes('', said).strip()
+    page.refresh()
     return page
 
 def label_page(**kw): # for `label_folder`

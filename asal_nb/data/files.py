@@ -316,10 +316,7 @@ def list_files(files:Iterable,        # paths
     if is_test.dtype!=torch.bool or is_test.shape!=y.shape or is_test.all():
         raise ValueError("test must say True or False for each file, and False for one at least")
     root = Path(check_kind('root', root, (str,Path), 'a path')).expanduser()
-    found = Listing([root/Path(o).expanduser() for o in names], names, y, is_test, classes)
-    if any(o.exists() for o in found.files): return found
-    raise ValueError(f"there is no such file as {shown(found.files[0].absolute())}, nor any other of"
-                     f" these {len(names)}: root= says what paths are relative to")
+    return Listing([root/Path(o).expanduser() for o in names], names, y, is_test, classes)
 
 def posix(root:Path, # a folder
           name:str,  # a path, perhaps written on Windows
@@ -417,6 +414,9 @@ def refuse_bad(bad:list, # [name, why] of each file
     "One error that lists all files that cannot be read."
     said = sorted(why.replace(' cannot be read as an image', '') for _,why in bad)
     more = [f'and {len(bad)-20} more'] if len(bad)>20 else []
+    if len(bad)==n and all('(there is no such file)' in o for o in said):
+        raise ValueError(f"none of the {n} files is there, such as {said[0]}: root= says what paths"
+                         " are relative to")
     raise ValueError(f"{len(bad)} of {n} pictures cannot be read; remove them, or say bad='skip': "
                      + '; '.join(said[:20] + more))
 
