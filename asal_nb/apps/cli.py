@@ -280,6 +280,7 @@ def named_data(name,    # of `get_data`, or a folder
     own = [o.strip() for o in classes.split(',') if o.strip()]
     if path.is_dir():
         with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter('always')
             data = ImageData.from_folder(path, size, classes=own or None, split=split, bad='skip')
         for o in notes: print(plain_text(o.message), file=sys.stderr)
         return data
