@@ -31,7 +31,8 @@ def inert(s:str, # a file name, a class, a note
          )->str:
     "`s` as a cell that no spreadsheet runs and no terminal obeys."
     def plain(c):
-        is_control = unicodedata.category(c) in ('Cc','Cs')
+        turns = unicodedata.bidirectional(c)[:2] in ('LR','RL','PD','FS') # turns gpj.exe to exe.jpg
+        is_control = turns or unicodedata.category(c) in ('Cc','Cs','Zl','Zp')
         return c.encode('unicode_escape').decode() if is_control else c
     s = ''.join(map(plain, str(s)))
     return f"'{s}" if s.startswith(tuple("=+-@'＝＋－＠")) else s

@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'seed_of', 'check_device', 'rng', 'seeded', 'threads', 'en
            'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar', 'as_path', 'read_table', 'axes_of']
 
 # %% ../nbs/01_core.ipynb #0267bc84
-import contextlib, hashlib, io, os, platform, random, re, sys
+import contextlib, hashlib, io, os, platform, random, re, sys, warnings
 from collections.abc import Iterable
 from contextvars import ContextVar
 from multiprocessing import current_process
@@ -270,20 +270,32 @@ def read_table(path:str|Path # a CSV file; columns may be divided by , ; | or ta
               )->pd.DataFrame: # all as text; an empty cell is missing
     "A CSV file as text; a file that cannot be read is refused in one sentence."
     path = as_path('path', path)
+    if path.is_dir(): raise ValueError(f"{short(str(path))} is a folder, not a table")
     if not path.is_file(): raise ValueError(f"there is no file {short(str(path))}")
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
         head = next(filter(str.strip, lines), '')
-        df = pd.read_csv(path, sep=max(',;\t|', key=head.count), dtype=str, index_col=False,
-                         keep_default_na=False, na_values=[''], encoding='utf-8-sig')
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', pd.errors.ParserWarning)
+            df = pd.read_csv(path, sep=max(',;\t|', key=head.count), dtype=str, index_col=False,
+                             keep_default_na=False, na_values=[''], encoding='utf-8-sig')
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{plain_text(path)} has lines with more cells than its header: put a name"
+                         " with a comma in quotes") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{plain_text(path)} is not UTF-8: save it so") from None
+        raise ValueError(f"{plain_text(path)} is not UTF-8: save it as CSV in UTF-8") from None
     except (OSError, ValueError) as e:
         why = plain_text(str(e).strip())
         raise ValueError(f"{plain_text(path)} cannot be read as a table ({why})") from None
     if not len(df): raise ValueError(f"{plain_text(path)} has no lines below its header")
     df = df.rename(columns=str.strip).apply(lambda o: o.str.strip())
-    return df.mask(df=='')
+    return df.mask(df=='').apply(_whole)
+
+def _whole(column):
+    "Whole numbers, which pandas writes as 3.0 where cells are missing, without the .0."
+    said = column.dropna()
+    is_whole = 0<len(said)<len(column) and said.str.fullmatch(r'-?\d+\.0').all()
+    return column.str.removesuffix('.0') if is_whole else column
 
 # %% ../nbs/01_core.ipynb #core-colours-2
 COLOURS = dict(

@@ -157,7 +157,12 @@ def settings_diff(old:dict, # settings on record
     "What differs between two dicts of settings, key by key."
     def text(o, k): return json.dumps(o[k], sort_keys=True) if k in o else 'absent'
     pairs = {k: (text(old, k),text(new, k)) for k in sorted({*old, *new})}
-    return [f'{k} was {a}, now {b}' for k,(a,b) in pairs.items() if a!=b]
+    diff = {k: f'{k} was {a}, now {b}' for k,(a,b) in pairs.items() if a!=b}
+    if 'start' in diff and all('start' in o for o in (old,new)): # only the first that differ
+        some = settings_diff(old['start'], new['start'])
+        more = f' and {len(some)-2} more' if len(some)>2 else ''
+        diff['start'] = f"labels of the start differ ({', '.join(some[:2])}{more})"
+    return list(diff.values())
 
 @patch
 def runs(self:Ledger)->list: # of dicts: id, name, settings, env of the last session, rounds ended

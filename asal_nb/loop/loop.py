@@ -394,6 +394,7 @@ def step(self:ActiveLearning,
         self.ledger.end_round(run, r, n, m)
         among = f" of {m['n_held']} held rows" if 'n_held' in m else ''
         note(f"round {r}: {n} labelled, accuracy {m['accuracy']:.3f}{among}")
+    else: note(f"round {r}: trained again, to choose more rows")
     if b:
         seed = self.seed_for('query', r)
         rows = self.method.query(learn, self.blind, self.pool, b, seed)
