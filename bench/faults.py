@@ -385,14 +385,15 @@ def two_writers(n):
             doubled=sum(o > 1 for o in on_record(path).values()))
 
 
-def study(path, mark='', quiet=True):
-    "The study that is stopped: one arm and its random arm, two seeds, two processes"
-    if mark: os.setsid()
-    os.environ['ASAL_FAULTS'] = mark
-    if quiet: os.dup2(os.open(os.devnull, os.O_WRONLY), 2)   # what killed workers say
+def study(path, backend='sequential', mark=''):
+    "The study that is stopped: one arm and its random arm, two seeds, on loky two processes"
+    if mark:
+        os.setsid()
+        os.environ['ASAL_FAULTS'] = mark
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)         # what killed workers say
     warnings.simplefilter('ignore')
     plan = dict(b=5, rounds=1, n_first=10, first='random', ledger=path, n_jobs=2, quiet=True)
-    compare(dict(asal=ASAL(n_warm=40, n_steps=20, bs=16)), DATA, range(2), **plan)
+    compare(dict(asal=ASAL(n_warm=40, n_steps=20, bs=16)), DATA, range(2), backend, **plan)
 
 
 def alive(mark):
@@ -409,13 +410,13 @@ def stopped_studies(n, sig, seed=5):
     chance, found = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as d:
         begin = time.monotonic()
-        end_of(child(None, study, Path(d)/'a.db', '', False), 300)
+        end_of(child(None, study, Path(d)/'a.db', 'loky', f'faults-{os.getpid()}'), 300)
         right, seconds = contents(Path(d)/'a.db'), time.monotonic() - begin
     while found['tried'] < n:
         mark = f'faults-{os.getpid()}-{sig}-{found["tried"]}'
         with tempfile.TemporaryDirectory() as d:
             path = Path(d)/'a.db'
-            pid = child(None, study, path, mark)
+            pid = child(None, study, path, 'loky', mark)
             time.sleep(.1 + chance.random()*seconds)
             if is_alive(pid): found['tried'] += 1
             (os.killpg if sig == signal.SIGINT else os.kill)(pid, sig)
@@ -426,7 +427,7 @@ def stopped_studies(n, sig, seed=5):
             while alive(mark) and time.monotonic() < until: time.sleep(.1)
             found['orphans'] += len(alive(mark))
             for o in alive(mark): os.kill(o, signal.SIGKILL)
-            code = end_of(child(None, study, path, '', False), 300)
+            code = end_of(child(None, study, path), 300)
             found['errors'] += code != 0
             found['different'] += contents(path) != right
     return found
