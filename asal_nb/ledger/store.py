@@ -132,6 +132,8 @@ def prepare(self:Store, readonly:bool): # no writing
         finally:
             if self.db.in_transaction: self.db.execute('ROLLBACK')
         self.verify()
+        # no line is changed, but SQLite refuses a file that may only be read
+        if not readonly: self.db.execute('UPDATE seal SET n=n WHERE 0')
 
 @patch
 def _make(self:Store):
