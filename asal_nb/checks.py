@@ -59,6 +59,7 @@ def check_count(name:str,    # the argument's name, for the message
     "Return `n` if it is a whole number in lo..hi, else raise a `ValueError`."
     if isinstance(n, Tensor) and not n.dim(): n = n.item()
     is_whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+    if hi is None and is_whole and n > 2**62: hi = 2**62 # no memory holds more
     if is_whole and n >= lo and (hi is None or n <= hi): return int(n)
     if hi is not None and hi < lo:
         raise ValueError(f"{name}={short(n)} is impossible: none are left{of and ' of '+of}")

@@ -203,7 +203,7 @@ def progress(what:str,      # the name of the job
             ):              # a context that gives a `Progress`
     "Within the block, one bar for all work; with quiet=True none, whoever does the work."
     for k,v in (('total', total), ('n', n)): check_count(k, v, 0)
-    if quiet is not None: check_kind('quiet', quiet, bool, 'True, False or None')
+    check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
     shows = is_watched() if quiet is None else not (quiet or _silenced)
     with contextlib.ExitStack() as over:
         p = over.enter_context(contextlib.closing(Progress(what, total, n, shows)))

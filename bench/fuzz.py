@@ -273,7 +273,7 @@ def state(o):
     "What a refusal must leave alone"
     if isinstance(o, Pool): return [v.tolist() for v in (o.y, o.round, o.is_held, o.is_skipped)]
     if isinstance(o, Ledger):
-        tables = 'run', 'settings', 'ask', 'answer', 'round', 'first', 'weights'
+        tables = 'run', 'ask', 'answer', 'round', 'first', 'weights'
         return [repr(o.select(f'SELECT * FROM {t}')) for t in tables]
 
 

@@ -116,11 +116,13 @@ def test_workers_end_with_their_study(sig, tmp_path):
     "No process goes on for nobody, and no folder stays."
     job = tmp_path/'job.py'
     job.write_text(
-        'import os, sys, time\nfrom joblib import Parallel, delayed\n'
+        'import os, sys, time\nfrom joblib import Parallel, delayed, parallel_config\n'
         'from asal_nb.study.compare import _end_with\n'
-        'def work(i, parent, folder):\n'
-        '    _end_with(parent, folder)\n    print(os.getpid(), flush=True)\n    time.sleep(300)\n'
-        'Parallel(2)(delayed(work)(i, os.getpid(), sys.argv[1]) for i in range(2))')
+        'def work(i, folder):\n'
+        '    from asal_nb.study import compare\n    compare._shared["folder"] = folder\n'
+        '    print(os.getpid(), flush=True)\n    time.sleep(300)\n'
+        'with parallel_config("loky", initializer=_end_with(os.getpid())):\n'
+        '    Parallel(2)(delayed(work)(i, sys.argv[1]) for i in range(2))')
     (tmp_path/'shared').mkdir()
     args = [sys.executable, '-W', 'ignore', str(job), str(tmp_path/'shared')]
     p = subprocess.Popen(args, stdout=subprocess.PIPE, text=True, start_new_session=True)

@@ -478,8 +478,9 @@ def from_cache(files:list,   # N paths
         if not entry.exists(): half.replace(entry)
         return load_entry(entry, is_large)
     except OSError as e:
-        raise ValueError(f"the cache {folder} cannot be used ({e.strerror or e}); give another"
-                         " folder, or cache=None") from e
+        why = e.strerror or e
+        raise ValueError(f"the cache {shown(folder)} cannot be used ({why}); give another folder,"
+                         " or cache=None") from e
     finally:
         if half: shutil.rmtree(half, ignore_errors=True)
 

@@ -113,7 +113,7 @@ def rate_of(alpha,       # a rate, or None
             net:ASALNet, # the network it is for
            )->float:
     "A learning rate: `alpha` if given, else 1e-2, or 1e-4 for a trunk of your own."
-    if alpha is not None: return alpha
+    if alpha is not None: return float(alpha) # a number of numpy too, which fastai does not take
     return 1e-4 if isinstance(net.enc.trunk, Features) else 1e-2
 
 # %% ../../nbs/game/22_warmup.ipynb #3b1a5796

@@ -62,8 +62,8 @@ def _write_run(self:Ledger, db, name, settings, env, lines):
         raise ValueError(f"run {short(name)} is in the ledger already")
     new,env = dict_as_json('settings', settings),dict_as_json('env', env)
     try:
-        run = db.execute('INSERT INTO run(name) VALUES (?)', (name,)).lastrowid
-        db.execute("INSERT INTO settings VALUES (?,?,'[]')", (run,new))
+        sql = "INSERT INTO run(name,settings,classes) VALUES (?,?,'[]')"
+        run = db.execute(sql, (name,new)).lastrowid
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,env))
         self._write_lines(db, run, lines)
         if self.taken(run)!={t: [*map(tuple, o)] for t,o in lines.items()}:
@@ -128,8 +128,9 @@ def _read_packed(path):
         return dict(keys.items()),runs
     except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError,
             RecursionError, OverflowError, MemoryError) as e:
-        why,what = f'{type(e).__name__}: {e}',plain_text(path)[:200]
-        raise ValueError(f"{what} cannot be read as a packed ledger ({why})") from None
+        why = f"{type(e).__name__}: {getattr(e, 'strerror', None) or e}" # without the path again
+        what = plain_text(path)[:200]
+        raise ValueError(f"{what} cannot be read as a packed ledger ({why:.150})") from None
 
 @patch
 def unpack(self:Ledger, path:str|Path, # from `pack`

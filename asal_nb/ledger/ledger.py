@@ -24,8 +24,7 @@ from asal_nb.ledger.store import (
 SKIP,UNSURE,OPEN = -1,-2,-3 # answers that are no label
 
 TABLES = """
-CREATE TABLE run     (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE settings(run INTEGER NOT NULL REFERENCES run, settings TEXT NOT NULL,
+CREATE TABLE run     (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, settings TEXT NOT NULL,
     classes TEXT NOT NULL);
 CREATE TABLE session (run INTEGER NOT NULL REFERENCES run, env TEXT NOT NULL,
     at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
@@ -95,12 +94,8 @@ def open_run(self:Ledger, name:str, # of the run
     classes = [*map(str, classes or [])]
     self.retry()
     with self.writing() as db:
-        run = next(iter(self._column('SELECT id FROM run WHERE name=?', name)), None)
-        if run is None:
-            run,was = db.execute('INSERT INTO run(name) VALUES (?)', (name,)).lastrowid,None
-        else:
-            sql = 'SELECT settings, classes FROM settings WHERE run=? ORDER BY rowid DESC LIMIT 1'
-            was, = self.select(sql, run)
+        if found := self.select('SELECT id, settings, classes FROM run WHERE name=?', name):
+            run,*was = found[0]
             old,known = from_json('settings', was[0]),from_json('classes', was[1], list)
             classes = classes or known
             if classes[:len(known)]!=known:
@@ -108,8 +103,13 @@ def open_run(self:Ledger, name:str, # of the run
                                  " may only be added at the end")
             may = {'exam'} if known and exam and exam(known)==old.get('exam') else set()
             self._grow(run, name, old, json.loads(new), files, may)
-        now = new,as_json('classes', classes)
-        if now!=was: db.execute('INSERT INTO settings VALUES (?,?,?)', (run,*now))
+            now = [new,as_json('classes', classes)]
+            if now!=was:
+                db.execute('UPDATE run SET settings=?, classes=? WHERE id=?', (*now,run))
+                self.reseal()
+        else:
+            sql = 'INSERT INTO run(name,settings,classes) VALUES (?,?,?)'
+            run = db.execute(sql, (name,new,as_json('classes', classes))).lastrowid
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,env))
     return run
 
@@ -167,12 +167,11 @@ def settings_diff(old:dict, # settings on record
 @patch
 def runs(self:Ledger)->list: # of dicts: id, name, settings, env of the last session, rounds ended
     "All runs, in the order in which they began."
-    def latest(t): return dict(self.select(f'SELECT run, {t[0]} FROM {t[1]} ORDER BY rowid'))
-    settings,env = latest(('settings','settings')),latest(('env','session'))
+    env = dict(self.select('SELECT run, env FROM session ORDER BY rowid')) # the last one stays
     n = dict(self.select('SELECT run, count(*) FROM round GROUP BY run'))
-    return [dict(id=i, name=name, settings=_settings(settings.get(i)),
-                 env=from_json('env', env.get(i)), n_rounds=n.get(i, 0))
-            for i,name in self.select('SELECT id, name FROM run ORDER BY id')]
+    return [dict(id=i, name=name, settings=_settings(settings), env=from_json('env', env.get(i)),
+                 n_rounds=n.get(i, 0))
+            for i,name,settings in self.select('SELECT id, name, settings FROM run ORDER BY id')]
 
 def _settings(text):
     "Settings on record, with a plan that is one."
@@ -184,7 +183,7 @@ def _settings(text):
 def classes(self:Ledger, run:int # number of the run
            )->list:              # of words; empty where none were given
     "The names of the classes of a run."
-    found = self._column('SELECT classes FROM settings WHERE run=? ORDER BY rowid', run)
+    found = self._column('SELECT classes FROM run WHERE id=?', run)
     return from_json('classes', found[-1], list) if found else []
 
 # %% ../../nbs/ledger/28_ledger.ipynb #6e63338d

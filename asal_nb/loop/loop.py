@@ -136,6 +136,7 @@ class ActiveLearning:
         check_method(method, data, evaluate)
         check_metrics(metrics, watch, data.classes)
         check_hold(hold)
+        check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
         if pool is not None and not isinstance(pool, Pool):
             raise ValueError(f"pool must be a Pool of labels that exist, not {brief(pool)}")
         if pool is not None and (len(pool),pool.n_classes)!=(len(data),data.n_classes):

@@ -8,13 +8,15 @@ Docs: https://asal-nb.github.io/asal-nb/study/compare.html.md"""
 __all__ = ['Job', 'jobs_of', 'unfinished', 'check_seeds', 'compare', 'rerun']
 
 # %% ../../nbs/study/55_compare.ipynb #08468094
-import contextlib, hashlib, io, json, math, os, pandas as pd, shutil, tempfile, time, warnings
+import contextlib, hashlib, io, json, math, os, pandas as pd, shutil, sys
+import tempfile, time, warnings
 from dataclasses import dataclass, replace
 from fastcore.basics import patch
+from functools import cache
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from pathlib import Path
 from threading import Lock, Thread
-from ..checks import check_count, one_of, short, strict
+from ..checks import check_count, check_kind, one_of, short, strict
 from ..core import bar, environment, is_watched, silent, threads
 from ..ledger.store import as_json
 from ..ledger.ledger import Ledger, is_whole, settings_diff
@@ -108,23 +110,23 @@ def _alone(folder):
     no_output = contextlib.redirect_stdout(io.StringIO())
     with _turn, silent(), threads(1), once.in_folder(folder), no_output: yield
 
-_watched = {} # in a process of loky's: the folder of its job
+_shared = {} # in a process of loky's: the folder of its job, if nobody needs it later
 
-def _end_with(parent, folder):
-    "In another process than `parent`: end it as soon as `parent` has ended, without `folder`."
-    def watch():
+@cache
+def _end_with(parent):
+    "What begins a process of loky's: it ends as soon as `parent` has ended, with the folder."
+    def watch(): # sent by value, so it runs before anything of ours is imported
         while os.getppid()==parent: time.sleep(.5)
-        if _watched['folder']: shutil.rmtree(_watched['folder'], ignore_errors=True)
+        folder = getattr(sys.modules.get(__name__), '_shared', {}).get('folder')
+        if folder: shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
-    if parent in (None, os.getpid()): return
-    is_first = not _watched
-    _watched['folder'] = folder
-    if is_first: Thread(target=watch, daemon=True).start()
+    def begin(): Thread(target=watch, daemon=True).start()
+    return begin
 
 @contextlib.contextmanager
-def _begun(job, folder, parent):
+def _begun(job, folder):
     "The `ActiveLearning` of a job, which goes on where it was stopped."
-    _end_with(parent, None if job.file else folder)
+    _shared['folder'] = None if job.file else folder
     with _alone(folder):
         try:
             with Ledger(job.file) as led:
@@ -134,15 +136,15 @@ def _begun(job, folder, parent):
             kind = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
             raise ValueError(f"arm {job.name!r} with seed {job.seed}: {kind}{e}") from e
 
-def _first_job(job, folder=None, parent=None):
+def _first_job(job, folder=None):
     "Key and first rows of a seed; jobs leave in `folder` what they have in common."
-    with _begun(job, folder, parent) as al:
+    with _begun(job, folder) as al:
         al.open()
         return job.key,al.choose_first().tolist()
 
-def _arm_job(job, rows, folder=None, parent=None):
+def _arm_job(job, rows, folder=None):
     "One arm under one seed with these first rows: what `Ledger.add_run` takes."
-    with _begun(job, folder, parent) as al:
+    with _begun(job, folder) as al:
         al.ledger.save_first_rows(job.key, rows)
         al.run()
         return dict(
@@ -161,7 +163,8 @@ def _results_of(calls, backend, n_jobs, address):
     with contextlib.ExitStack() as over:
         try:
             client = over.enter_context(_client(address))
-            kw = dict(loky=dict(inner_max_num_threads=1), dask=dict(client=client), sequential={})
+            loky = dict(inner_max_num_threads=1, initializer=_end_with(os.getpid()))
+            kw = dict(loky=loky, dask=dict(client=client), sequential={})
             with parallel_config(backend, n_jobs=n_jobs, **kw[backend]):
                 run = Parallel(return_as='generator_unordered', batch_size=1)
         except ImportError as e:
@@ -198,15 +201,14 @@ def _file_of(job, folder):
 
 def _work(jobs, ledger, folder, **kw):
     "Do the jobs: first rows, then arms; each is in the ledger when it is yielded."
-    here = folder,os.getpid() if kw['backend']=='loky' else None
     # Dask may give a job to a second worker while the first one, thought dead, is at it
     is_kept = ledger.path and kw['backend']!='dask'
     if is_kept: jobs = [replace(j, file=_file_of(j, folder)) for j in jobs]
     files = {j.run: j.file for j in jobs}
     firsts = {j.key: j for j in jobs if ledger.first_rows(j.key) is None}
-    for key,rows in _results_of([delayed(_first_job)(j, *here) for j in firsts.values()], **kw):
+    for key,rows in _results_of([delayed(_first_job)(j, folder) for j in firsts.values()], **kw):
         yield ledger.save_first_rows(key, rows)
-    calls = [delayed(_arm_job)(j, ledger.first_rows(j.key).tolist(), *here) for j in jobs]
+    calls = [delayed(_arm_job)(j, ledger.first_rows(j.key).tolist(), folder) for j in jobs]
     for o in _results_of(calls, **kw):
         yield ledger.add_run(**o)
         if is_kept: shutil.rmtree(files[o['name']].parent, ignore_errors=True)
@@ -234,6 +236,7 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
         raise ValueError(f"address={short(address)} is for backend='dask', not {backend!r}")
     if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs==-1):
         n_jobs = check_count('n_jobs', n_jobs)
+    check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(
         data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
