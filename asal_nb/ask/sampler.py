@@ -34,8 +34,10 @@ def tie_key(rows:Tensor, # (n,) int64 dataset rows
     check_tensor('rows', rows, 'n', 'int')
     x = rows.long() ^ seed_of(seed, 'tie')
     for shift,mult in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb)):
-        x = (x ^ (x >> shift & (1 << 64-shift) - 1)) * (mult - 2**64)
-    return x ^ (x >> 31 & (1 << 33) - 1)
+        x ^= (x >> shift).bitwise_and_((1 << 64-shift) - 1)
+        x *= mult - 2**64
+    x ^= (x >> 31).bitwise_and_((1 << 33) - 1)
+    return x
 
 def ask_rows(d_U:Tensor,  # (n,) scores, smaller is asked first
              rows:Tensor, # (n,) int64 dataset rows of these scores
