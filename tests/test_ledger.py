@@ -484,7 +484,7 @@ def test_one_process_a_run(tmp_path):
     pid, out = forked(hold, tmp_path/'a.db')
     assert out.readline() == 'in\n'
     led = Ledger(tmp_path/'a.db')
-    with refused(r"run 'x.x1b\[2J' is going on in another process"), led.running(1): pass
+    with refused(r"run 'x.x1b\[2J' is going on in another process"), led.running(1, wait=0): pass
     with led.running(2): pass
     os.kill(pid, 9)
     os.waitpid(pid, 0)

@@ -452,7 +452,8 @@ _LOCKS = {} # of this process, by file
 
 @patch
 @contextmanager
-def running(self:Ledger, run:int): # number of the run
+def running(self:Ledger, run:int, # number of the run
+            wait:float=10): # seconds: the workers of a study that was killed end within a few
     "A context that only one process at a time may enter; the same process may enter again."
     name = next(iter(self._column('SELECT name FROM run WHERE id=?', self._check_run(run))))
     if self.path is None:
@@ -460,7 +461,7 @@ def running(self:Ledger, run:int): # number of the run
         return
     file = self.path.absolute().with_name(f'{self.path.name}.{run}.lock')
     lock = _LOCKS.setdefault((os.getpid(),file), FileLock(file, thread_local=False))
-    try: lock.acquire(timeout=0)
+    try: lock.acquire(timeout=wait)
     except Timeout:
         raise ValueError(f"run {name!r} is going on in another process: wait for it, or give this"
                          " one another name") from None
