@@ -10,7 +10,7 @@ __all__ = ['plain_text', 'inert', 'short', 'check_count', 'closest', 'one_of', '
            'check_classes', 'check_p', 'as_column', 'as_rows']
 
 # %% ../nbs/00_checks.ipynb #checks-4
-import difflib, functools, inspect, math, numbers, unicodedata
+import difflib, functools, inspect, numbers, unicodedata
 from collections.abc import Callable, Iterable
 import numpy as np, torch
 from torch import Tensor
@@ -31,7 +31,8 @@ def inert(s:str, # a file name, a class, a note
          )->str:
     "`s` as a cell that no spreadsheet runs and no terminal obeys."
     def plain(c):
-        is_control = unicodedata.category(c) in ('Cc','Cs')
+        turns = unicodedata.bidirectional(c)[:2] in ('LR','RL','PD','FS') # turns gpj.exe to exe.jpg
+        is_control = turns or unicodedata.category(c) in ('Cc','Cs','Zl','Zp')
         return c.encode('unicode_escape').decode() if is_control else c
     s = ''.join(map(plain, str(s)))
     return f"'{s}" if s.startswith(tuple("=+-@'＝＋－＠")) else s
@@ -58,6 +59,7 @@ def check_count(name:str,    # the argument's name, for the message
     "Return `n` if it is a whole number in lo..hi, else raise a `ValueError`."
     if isinstance(n, Tensor) and not n.dim(): n = n.item()
     is_whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+    if hi is None and is_whole and n > 2**62: hi = 2**62 # no memory holds more
     if is_whole and n >= lo and (hi is None or n <= hi): return int(n)
     if hi is not None and hi < lo:
         raise ValueError(f"{name}={short(n)} is impossible: none are left{of and ' of '+of}")
@@ -106,7 +108,7 @@ def one_of(name:str,           # the argument's name, for the message
     "Refuse a value that is not in `allowed`; the error names similar ones."
     allowed = list(allowed)
     try:
-        if not getattr(value, 'ndim', 0) and value in allowed: return value
+        if not isinstance(value, (Tensor,np.ndarray)) and value in allowed: return value
     except (TypeError, ValueError, RuntimeError): pass   # it cannot be compared with a word
     hint = _hint(value, allowed)
     rest = f"{' It' if hint else '; it'} must be one of {_some(map(short, allowed), 24)}"
@@ -164,12 +166,14 @@ def strict(f:Callable # a function, or an `__init__`
     return checked
 
 def as_list(name:str,    # what the reader called it
-            o:Iterable,  # a list, a tuple, a range, a set or a dict
+            o:Iterable,  # a list, a tuple, a range or a dict
             what:str,    # what it must list, in words
             least:int=1, # fewest items allowed
+            any_order:bool=False, # may it be a set?
            )->list:
     "`o` as a list; another type, a word too, and fewer than `least` items are refused."
-    if isinstance(o, (list,tuple,range,set,dict)) and len(o)>=least: return list(o)
+    kinds = list,tuple,range,dict,*([set] if any_order else [])
+    if isinstance(o, kinds) and len(o)>=least: return list(o)
     raise ValueError(f"{name}={short(o)} must list {what}")
 
 # %% ../nbs/00_checks.ipynb #f07ebd30
@@ -235,8 +239,10 @@ def check_real(name:str,  # the argument's name, for the message
 def check_weight(name:str, # the argument's name, for the message
                  w:float|Tensor, # its value
                 ):
-    "Refuse a weight that is not a finite number of at least 0; tensors are not checked."
-    if isinstance(w, Tensor) or isinstance(w, numbers.Real) and 0 <= w < math.inf: return
+    "Refuse a weight that is not a finite number of at least 0; a tensor's value is not read."
+    if isinstance(w, Tensor): fits = not w.dim() and w.layout==torch.strided
+    else: fits = isinstance(w, numbers.Real) and 0 <= w < 2**63 # more is no number to torch
+    if fits: return
     raise ValueError(f"{name}={short(w)} must be a finite number, at least 0")
 
 def check_classes(name:str, # the argument's name, for the message
@@ -245,7 +251,7 @@ def check_classes(name:str, # the argument's name, for the message
                  ):
     "Refuse labels outside 0..c-1; looks at values on the CPU only."
     check_tensor(name, y, 'n')
-    check_count('classes', c)
+    c = check_count('classes', c)
     if y.is_complex(): raise ValueError(f"{name} is {y.dtype}, but must be whole numbers")
     if y.device.type != 'cpu' or not len(y): return
     lo,hi = [o.item() for o in y.aminmax()]
@@ -275,6 +281,9 @@ def as_column(name:str,  # the argument's name, for the message
     else:
         is_array = isinstance(o, (list,tuple,range)) or hasattr(o, '__array__')
         if not is_array: raise ValueError(wrong)
+        # beside numbers, numpy would take True for 1
+        if isinstance(o, (list,tuple)) and any(isinstance(i, (bool,np.bool_)) for i in o):
+            raise ValueError(f"{name} is torch.bool, but must be whole numbers")
         try: o = np.asarray(o)
         except (TypeError, ValueError, RuntimeError): raise ValueError(wrong) from None
         kind = f'torch.{o.dtype.name}'

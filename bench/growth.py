@@ -1,5 +1,6 @@
 """How time and memory of each way of asking grow from 10,000 to a million rows of 64-d codes, on
-one thread; core-set beside the time it takes to read the codes once for each row asked."""
+one thread; core-set beside the time it takes to read the codes once for each row asked. And what
+a whole run on a million vectors holds: data, labels, training, and a query by three methods."""
 import time
 import _measure as m
 
@@ -8,6 +9,35 @@ RULES = ('core-set', 'core-set, plane', 'margin', 'diverse', 'cover', 'TypiClust
          'k-means', 'ProbCover')
 QUADRATIC = dict.fromkeys(['TypiClust', 'ProbCover'],
                           'exact and quadratic to 60,000 rows, on 60,000 above')
+
+
+METHODS, DIMS = ('Random', 'Margin', 'CoreSet'), 32
+
+
+def a_run(method, n):
+    "A run of one query on n vectors, as a function without arguments; the data are its own"
+    import torch
+    import asal_nb.all as nb
+
+    def run():
+        x = torch.rand(n, DIMS, generator=torch.Generator().manual_seed(0))
+        data = nb.ImageData.from_arrays(x, torch.arange(n) % 10, x[:500], torch.arange(500) % 10,
+                                        copy=False, name='vectors')
+        how = getattr(nb, method)(nb.Supervised(n_steps=20))
+        plan = dict(b=100, rounds=1, n_first=100, first='random', quiet=True)
+        nb.ActiveLearning(data, how, **plan).run()
+    return run
+
+
+def measure_run(method, sizes):
+    "Seconds, MiB above the imports, and how many times the data that is, at each size"
+    a_run(method, 2_000)()                                # imports, before the first fork
+    out = [m.forked(a_run, method=method, n=n) for n in sizes]
+    if bad := [o for o in out if 'error' in o]: return dict(method=method, **bad[0])
+    found = dict(method=method, sizes=sizes, data=[n*DIMS*4/2**20 for n in sizes])
+    for k in ('seconds', 'peak', 'above'): found[k] = [o[k] for o in out]
+    found['times the data'] = [a/d for a, d in zip(found['above'], found['data'])]
+    return found
 
 
 def codes(n, plane=False):
@@ -55,17 +85,34 @@ def measure(rule, b, sizes):
 
 
 def main():
-    a = m.arguments(__doc__)
-    sizes, found = ([2_000, 10_000, 50_000] if a.quick else list(SIZES)), []
+    a = m.arguments(__doc__, parts='runs,rules')
+    sizes = [2_000, 10_000, 50_000] if a.quick else list(SIZES)
+    if 'runs' in a.parts: all_runs(sizes, a.quick)
+    if 'rules' in a.parts: all_rules(sizes, a.quick, a.threads)
+
+
+def all_runs(sizes, quick):
+    "Whole runs by each method"
+    found = [measure_run(o, sizes) for o in METHODS]
+    m.keep('pools', dict(dims=DIMS, runs=found, machine=m.machine()), quick)
+    print(f'whole runs on {DIMS}-d vectors, one query: processor seconds; for {sizes[-1]:,} rows'
+          f' MiB above the imports, and times the {sizes[-1]*DIMS*4 >> 20} MiB of the data')
+    rows = [[o['method'], *o['seconds'], o['above'][-1], o['times the data'][-1]] for o in found]
+    print(m.table(rows, ['method', *[f'{n:,}' for n in sizes], 'MiB', 'times']))
+
+
+def all_rules(sizes, quick, threads):
+    "Each rule on codes"
+    found = []
     for rule in RULES:
         ask(rule, 10, 2_000)()                            # imports, before the first fork
     for rule in RULES:
-        for b in BUDGETS[:1] if a.quick else BUDGETS:
+        for b in BUDGETS[:1] if quick else BUDGETS:
             found.append(measure(rule, b, sizes))
             print('.', end='', flush=True)
             kept = dict(nz=NZ, clock='process_time', found=found, machine=m.machine('scikit-learn'))
-            m.keep('growth', kept, a.quick)
-    print(f'\nprocessor seconds on {a.threads} thread, exponent; for {sizes[-1]:,} rows MiB at'
+            m.keep('growth', kept, quick)
+    print(f'\nprocessor seconds on {threads} thread, exponent; for {sizes[-1]:,} rows MiB at'
           f' most, imports and {sizes[-1]*NZ*4 >> 20} of codes among them, and times that b reads'
           ' of the codes would take')
     heads = 'rule', 'b', *[f'{n:,}' for n in sizes], 'exponent', 'MiB', 'readings'

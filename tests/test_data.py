@@ -207,7 +207,7 @@ def test_bad_folders(tmp_path):
     check('size=0', size=0)
     check('test_share=1', test_share=1)
     check("size='8'", size='8')
-    check('is not a folder', path=tmp_path/'none')
+    check('there is no folder', path=tmp_path/'none')
 
 
 # -- arrays

@@ -86,7 +86,8 @@ SPLIT = ['{0}/cat/0.png', '{0}/dog/1.png', '{1}/cat/2.png', '{1}/dog/3.png']
 @pytest.mark.parametrize('names, kw, classes, rows, test', [
     *[([o.format(a, b) for o in SPLIT], {}, 'cat dog', [0, 1], [2, 3]) for a, b in (
         ('train', 'test'), ('train', 'valid'), ('Train', 'VAL'), ('training', 'validation'),
-        ('TRAINING', 'Testing'), ('trn', 'val'))],
+        ('TRAINING', 'Testing'), ('trn', 'val'), ('seg_train', 'seg_test'), ('train2', 'test2'),
+        ('train/train', 'test/test'))],
     ([o.format('train', 'valid') for o in SPLIT] + ['test/cat/4.png'], {}, 'cat dog',
      [0, 1, 2, 3], [4]),
     (['cat/0.png', 'cat/more/1.png', 'dog/2.png', 'dog/3.png'], dict(test_share=0), 'cat dog',
@@ -94,7 +95,11 @@ SPLIT = ['{0}/cat/0.png', '{0}/dog/1.png', '{1}/cat/2.png', '{1}/dog/3.png']
     (['0.png', '1.png', 'a/2.png'], dict(classes=['dog', 'cat']), 'dog cat', [0, 1, 2], []),
     (['2020/cat/0.png', '2021/1.png'], dict(classes=['cat', 'dog']), 'cat dog', [0, 1], []),
     (['bus/0.png', 'car/1.png', 'train/2.png'], dict(test_share=0), 'bus car train', [0, 1, 2], []),
-    (['train/0.png', 'test/1.png'], dict(classes=['cat', 'dog']), 'cat dog', [0], [1])])
+    (['train/0.png', 'test/1.png'], dict(classes=['cat', 'dog']), 'cat dog', [0], [1]),
+    ([*(o.format('train', 'test') for o in SPLIT), 'unlabeled/4.png'], dict(classes=['cat', 'dog']),
+     'cat dog', [0, 1, 4], [2, 3]),
+    ([f'{k}/{k}.png' for k in range(11)], dict(test_share=0), ' '.join(map(str, range(11))),
+     [*range(11)], [])])
 def test_layouts(tmp_path, names, kw, classes, rows, test):
     fill(tmp_path, *names)
     with warnings.catch_warnings():
@@ -104,7 +109,7 @@ def test_layouts(tmp_path, names, kw, classes, rows, test):
     assert data.files == [names[i] for i in first(data)]
     assert ([] if data.x_test is None else sorted(data.x_test[:, 0, 0, 0].tolist())) == test
     for i, y in zip(first(data), data.pool().y.tolist() if data.oracle.is_partial else []):
-        assert y == (data.classes.index('cat') if 'cat' in names[i] else -1)
+        assert y == next((k for k, o in enumerate(data.classes) if o in names[i]), -1)
 
 
 @pytest.mark.parametrize('names, kw, why', [
@@ -113,6 +118,7 @@ def test_layouts(tmp_path, names, kw, classes, rows, test):
     (['all/cat/0.png', 'all/dog/1.png'], {}, 'in one folder, all, .*give its path'),
     (['train/cat/0.png', 'test/cat/1.png', 'other/2.png'], {}, 'test, train beside other'),
     (['test/cat/0.png', 'valid/dog/1.png'], {}, 'beside no folder train'),
+    (['cat/train/0.png', 'cat/test/1.png', 'dog/2.png'], {}, 'train and test below the folders of'),
     (['Cat/0.png', '1.png'], dict(classes=['cat', 'dog']), "Cat is spelt unlike the class 'cat'"),
     (['cat/dog/0.png'], dict(classes=['cat', 'dog']), 'folders of two classes: cat and dog'),
     (['train/0.png', 'test/cat/1.png', 'test/2.png'], dict(classes=['cat', 'dog']),
@@ -159,6 +165,14 @@ def test_links_and_what_is_no_file(tmp_path):
     (tmp_path/'way').symlink_to(here)
     (here/'b/x.png').unlink()
     assert list_folder(tmp_path/'way', test_share=0).names == found.names
+
+
+def test_a_folder_that_is_not_there_and_one_that_may_be_litter(tmp_path):
+    fill(tmp_path/'photos', '0.png', 'Thumbs/1.png')
+    with refused("there is no folder .*/photo; did you mean 'photos'"):
+        ImageData.from_folder(tmp_path/'photo', 8)
+    with said('1 × folder Thumbs'):
+        assert len(ImageData.from_folder(tmp_path/'photos', 8, classes=['a', 'b'], **CPU)) == 1
 
 
 def test_odd_names(tmp_path):
@@ -345,6 +359,22 @@ def test_refused_tables(tmp_path):
     with refused('df must be a pandas frame, not dict'): ImageData.from_frame(ok, 8)
     with refused('is not UTF-8'): ImageData.from_csv(tmp_path/'t.csv', 8)
     with refused('there is no file'): ImageData.from_csv(tmp_path/'no.csv', 8)
+    with refused('is a folder'): ImageData.from_csv(tmp_path, 8)
+    lost = dict(file=['x.png'], label=['y'])
+    with refused('none of the 1 files is there.*x.png.*root= says'): get(lost)
+
+
+def test_a_table_is_not_read_in_part(tmp_path):
+    "A comma in a name moves no cell; numbers with a gap, as pandas writes them, stay whole."
+    fill(tmp_path, '0.png', '1.png', '2.png')
+    table = tmp_path/'t.csv'
+    table.write_text('file,label\na,0.png,x\n1.png,y\n')
+    with refused('more cells than its header'): ImageData.from_csv(table, 8)
+    df = pd.DataFrame(dict(file=['0.png', '1.png', '2.png'], label=[1, None, 0]))
+    df.to_csv(table, index=False)
+    for classes in (None, ['cat', 'dog']):
+        data = ImageData.from_csv(table, 8, classes=classes, **CPU)
+        assert data.pool().y.tolist() == [1, -1, 0] and data.classes == (classes or ['0', '1'])
 
 
 @pytest.mark.parametrize('labels, classes, y', [

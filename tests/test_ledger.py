@@ -310,7 +310,7 @@ def test_other_tables_than_ours_are_refused(tmp_path, kind):
 
 
 VALUES = [
-    "UPDATE settings SET settings='[1]'", "UPDATE settings SET settings='{\"plan\": 3}'",
+    "UPDATE run SET settings='[1]'", "UPDATE run SET settings='{\"plan\": 3}'",
     "UPDATE session SET env='" + '['*9999 + "'", "UPDATE round SET metrics='{\"round\": 1}'",
     "UPDATE round SET metrics='{\"accuracy\": \"x\"}'", "UPDATE answer SET y='x'",
     "UPDATE answer SET y=1.5", "UPDATE answer SET by=x'ff'", "UPDATE ask SET pos=x'00' WHERE row=1",
@@ -339,7 +339,7 @@ def test_huge_values_are_refused(tmp_path):
     if not hasattr(sqlite3.Connection, 'setlimit'): return  # Python 3.10 cannot set a limit
     with Ledger(tmp_path/'a.db') as led: play(led)
     with contextlib.closing(sqlite3.connect(tmp_path/'a.db')) as db:
-        db.execute("UPDATE settings SET settings=printf('%.*c', 70000000, '1')")
+        db.execute("UPDATE run SET settings=printf('%.*c', 70000000, '1')")
         db.commit()
     with refused('too big'): Ledger(tmp_path/'a.db')
 
@@ -484,7 +484,7 @@ def test_one_process_a_run(tmp_path):
     pid, out = forked(hold, tmp_path/'a.db')
     assert out.readline() == 'in\n'
     led = Ledger(tmp_path/'a.db')
-    with refused(r"run 'x.x1b\[2J' is going on in another process"), led.running(1): pass
+    with refused(r"run 'x.x1b\[2J' is going on in another process"), led.running(1, wait=0): pass
     with led.running(2): pass
     os.kill(pid, 9)
     os.waitpid(pid, 0)

@@ -20,7 +20,7 @@ from asal_nb.loop.loop import ActiveLearning
 from asal_nb.methods.uncertainty import (
     BALD, Entropy, LeastConfidence, Margin, confidence, mc_probabilities, mutual_information)
 from asal_nb.methods.geometry import (
-    CoreSet, KMeans, MaxHerding, ProbCover, TypiClust, UncertaintyHerding)
+    CoreSet, KMeans, MaxHerding, ProbCover, TypiClust, UncertaintyHerding, known)
 from asal_nb.methods.badge import BADGE, badge, grad_gap, residual
 from asal_nb.methods.discriminative import DiscriminativeAL, discriminate
 
@@ -410,3 +410,15 @@ def test_badge_measures_as_they_do():
         gap = gap.minimum(grad_gap(h[5:], residual(p[5:]), int(i[k]) - 5))
         want = gap/gap.sum()
         np.testing.assert_allclose(np.nan_to_num(u[k+1][5:]), want, atol=1e-9)
+
+
+def test_vectors_are_encoded_when_core_set_needs_them():
+    "The same rows as with all features in memory at once."
+    x = torch.rand(3_000, 6, generator=rng(0, 'vectors'))
+    data = ImageData.from_arrays(x, torch.arange(3_000) % 3, x[:9], torch.arange(9) % 3)
+    pool = Pool(3_000, 3)
+    pool.label(range(30), data.oracle(range(30)))
+    rule = CoreSet(Supervised(n_steps=2))
+    learn = rule.fit(data.blind(), pool, None, 0)
+    rows = rule.query(learn, learn.dls.data, pool, 50, 0)
+    assert torch.equal(rows, keyed(kcenter, *known(rule, learn, data, pool), 50, 0))

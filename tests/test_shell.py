@@ -65,6 +65,20 @@ def test_a_mistake_is_answered_in_one_line(line, said, tmp_path):
     assert (code, out) == (2, '') and said in err and len(err.splitlines()) == 1
 
 
+def test_a_damaged_picture_stops_no_line(tmp_path):
+    "It is named in one line beside the results, and so is what was left out."
+    from PIL import Image
+    for i in range(12):
+        (tmp_path/'photos'/'ab'[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new('L', (8, 8), 9*i).save(tmp_path/f'photos/{"ab"[i % 2]}/{i}.png')
+    (tmp_path/'photos/a/zero.jpg').touch()
+    (tmp_path/'photos/a/x.heic').touch()
+    args = 'photos', '--size', 8, '--rounds', 0, '--n-first', 4, '--set', 'n_steps=2', *TINY
+    code, out, err = typed('asal-run', *args, cwd=tmp_path)
+    assert code == 0 and len(out.splitlines()) == 2
+    assert err == 'photos: left out: 1 × .heic; skipped: 1 that cannot be read (zero.jpg)\n'
+
+
 def test_sets_add_up(tmp_path):
     args = '--rounds', 0, '--set', 'n_steps=2', *TINY
     code, out, err = typed('asal-run', *args, cwd=tmp_path)
@@ -102,11 +116,13 @@ def test_workers_end_with_their_study(sig, tmp_path):
     "No process goes on for nobody, and no folder stays."
     job = tmp_path/'job.py'
     job.write_text(
-        'import os, sys, time\nfrom joblib import Parallel, delayed\n'
+        'import os, sys, time\nfrom joblib import Parallel, delayed, parallel_config\n'
         'from asal_nb.study.compare import _end_with\n'
-        'def work(i, parent, folder):\n'
-        '    _end_with(parent, folder)\n    print(os.getpid(), flush=True)\n    time.sleep(300)\n'
-        'Parallel(2)(delayed(work)(i, os.getpid(), sys.argv[1]) for i in range(2))')
+        'def work(i, folder):\n'
+        '    from asal_nb.study import compare\n    compare._shared["folder"] = folder\n'
+        '    print(os.getpid(), flush=True)\n    time.sleep(300)\n'
+        'with parallel_config("loky", initializer=_end_with(os.getpid())):\n'
+        '    Parallel(2)(delayed(work)(i, sys.argv[1]) for i in range(2))')
     (tmp_path/'shared').mkdir()
     args = [sys.executable, '-W', 'ignore', str(job), str(tmp_path/'shared')]
     p = subprocess.Popen(args, stdout=subprocess.PIPE, text=True, start_new_session=True)

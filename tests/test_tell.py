@@ -59,14 +59,15 @@ def test_ask_and_tell_is_the_same_as_an_oracle():
 
 
 def one(row): return CLASSES[Y[row]]
+def of_path(path): return one(FILES.index(path))
 def of_image(image): return CLASSES[(X - image).abs().sum(1).argmin() % 3]
 def of_files(files): return {f: int(Y[FILES.index(f)]) for f in files}
 def in_turn(rows): return (CLASSES[Y[r]] for r in rows)
 
 
 @pytest.mark.parametrize('oracle', [
-    one, of_image, of_files, in_turn, dict(zip(FILES, Y.tolist())), Y, Y.tolist(), Y.numpy(),
-    pd.Series(Y.numpy()), pd.DataFrame(dict(file=FILES, label=[CLASSES[y] for y in Y])),
+    one, of_path, of_image, of_files, in_turn, dict(zip(FILES, Y.tolist())), Y, Y.tolist(),
+    Y.numpy(), pd.Series(Y.numpy()), pd.DataFrame(dict(file=FILES, label=[CLASSES[y] for y in Y])),
     lambda rows: pd.Series(Y.numpy()).loc[rows.tolist()], lambda rows: map(one, rows.tolist()),
     lambda rows: pd.Categorical([one(r) for r in rows])],
     ids=lambda o: getattr(o, '__name__', type(o).__name__))
@@ -78,7 +79,9 @@ def test_kinds_of_oracles(oracle):
 
 @pytest.mark.parametrize('oracle, why', [
     (7, 'must be a function'), ('no.csv', 'no file'), (Names, 'is a class'), ({1, 2}, 'must be'),
-    ([0, 1], 'has 2 labels for 60 rows'), (np.zeros((N, 3)), 'one label for each'),
+    ([0, 1], r'shape \(2,\), .* the 60 rows'), (np.zeros((N, 3)), r'shape \(60, 3\), but must'),
+    (pd.Series(['cat', 'dog'], [FILES[0]]*2), "'p00.png' has two labels in this table"),
+    ({'a/p01.png': 'cat'}, "did you mean 'p01.png'"), ({'p01.png': 'Skip'}, "mean 'skip'"),
     ({'p01.png': 'cow'}, "label 'cow' does not exist"), ({'p99.png': 'cat'}, 'no file is called'),
     ({99: 'cat'}, 'row 99 does not exist'), (pd.DataFrame(dict(a=[1], b=[2])), 'columns file'),
     (lambda: 0, 'cannot be called'), (lambda row, *, by: 0, 'cannot be called')])

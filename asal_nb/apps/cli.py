@@ -11,7 +11,7 @@ __all__ = ['NAMES', 'value_of', 'switches', 'all_switches', 'typed', 'sentences'
            'arms_in', 'named', 'check_ledger', 'asal_report']
 
 # %% ../../nbs/apps/59_cli.ipynb #935bd0fe
-import ast, inspect, os, re, shlex, sys, textwrap
+import ast, inspect, os, re, shlex, sys, textwrap, warnings
 from argparse import RawDescriptionHelpFormatter
 from contextlib import contextmanager, suppress
 from fastcore.script import anno_parser, store_true
@@ -274,19 +274,22 @@ def named_data(name,    # of `get_data`, or a folder
                classes='', # folder without labels: names, separated by commas
               ):        # the `ImageData`
     "A data set by name, or a folder by path."
-    from asal_nb.checks import closest
+    from asal_nb.checks import closest, plain_text
+    from asal_nb.data.files import folders_beside
     from asal_nb.data.images import ImageData, get_data
     path = path_of('data', name)
     own = [o.strip() for o in classes.split(',') if o.strip()]
     if path.is_dir():
-        how = dict(classes=own) if own else {}
-        return ImageData.from_folder(path, size, split=split, **how)
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter('always')
+            data = ImageData.from_folder(path, size, classes=own or None, split=split, bad='skip')
+        for o in notes: print(plain_text(o.message), file=sys.stderr)
+        return data
     if path.is_file(): raise ValueError(f"{name} is a file; give the folder of the images")
     if name in NAMES['data sets']:
         if own: raise ValueError(f"--classes is for a folder of images, not for {name}")
         return get_data(name, str(path_of('root', root)) if root else None, split)
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    folders = [o.name for o in beside if o.is_dir()]
+    folders = folders_beside(path)
     is_path = '/' in name or os.sep in name or name[:1] in ('.','~','$')
     close = closest(path.name, folders if is_path else [*NAMES['data sets'], *folders])
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ''

@@ -34,8 +34,8 @@ def toy(n:int=300,   # rows to train on; as many again are test rows
         seed:int=0,  # of the draw
        )->ImageData: # vectors (n,2) in [0,1], four classes
     "Two arcs and two clouds in the unit square, an equal share of rows each."
-    check_count('n', n, 20)
-    check_count('seed', seed, 0)
+    n = check_count('n', n, 20)
+    seed = check_count('seed', seed, 0)
     g,y = rng(seed, 'toy'),torch.arange(2*n)%4
     t,e = math.pi*torch.rand(2*n, generator=g),torch.randn(2*n, 2, generator=g)
     arc = torch.stack([t.cos(), t.sin()], 1)*torch.tensor([.22,.24])
@@ -122,7 +122,7 @@ def play(lams:dict=None, # any of lam1 to lam4; the others are `LAMS`
          seed:int=0,     # of everything
         )->list:         # of `Frame`s, rounds 0 to `rounds`
     "The frames of one run on the toy."
-    check_count('rounds', rounds, 0, 50, 'as the toy has 291 rows to ask')
+    rounds = check_count('rounds', rounds, 0, 50, 'as the toy has 291 rows to ask')
     return list(islice(game(lams, seed), rounds+1))
 
 # %% ../../nbs/apps/58_explore.ipynb #c1d194f5
@@ -167,7 +167,7 @@ def explorer(rounds:int=5, # of the last slider
              seed:int=0,   # of everything
             )->VBox:       # lam1, lam2, lam3, lam4, round, numbers, picture
     "Sliders for the weights of Eq. (6) and for the round, and the picture they lead to."
-    check_count('rounds', rounds, 1, 50, 'as the toy has 291 rows to ask')
+    rounds = check_count('rounds', rounds, 1, 50, 'as the toy has 291 rows to ask')
     kw = dict(continuous_update=False, layout=Layout(width='420px', max_width='100%'))
     fine = dict(kw, step=.1, readout_format='.1f')
     lams = [FloatSlider(v, max=max(4, 2*v), description=k, **fine) for k,v in LAMS.items()]

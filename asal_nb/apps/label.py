@@ -92,8 +92,9 @@ function render({model, el}) {
   const names = classes.map((o, i) => button(o, keyOf(i), () => label(i)))
   const panel = node('div', {className: 'classes', role: 'group'}, ...names)
   panel.setAttribute('aria-label', 'Classes')
-  const note = node('input', {type: 'text', placeholder: 'Note: press n'})
+  const note = node('input', {type: 'text', placeholder: 'Note'})
   note.setAttribute('aria-label', 'Note, kept with the next answer')
+  note.setAttribute('aria-keyshortcuts', 'n')
   const undo = button('Undo', 'z', () => send({what: 'undo'}))
   const tools = node('div', {className: 'tools'},
     button('Skip', 's', () => label('skip')), button('Unsure', 'u', () => label('unsure')), note)
@@ -102,7 +103,7 @@ function render({model, el}) {
   const wrong = node('p', {className: 'wrong', role: 'alert'})
   const train = button('', '', () => send({what: 'next'}), {className: 'train'})
   const save = button('Save labels', '', () => send({what: 'save'}))
-  const scored = node('p'), next = node('p'), agree = node('p')
+  const scored = node('p'), next = node('p'), agree = node('p'), about = node('p')
   const keys = node('details', {},
     node('summary', {}, 'Keys'),
     node('p', {}, 'A number: its class. s: skip, for an image that should have no label. ' +
@@ -113,7 +114,7 @@ function render({model, el}) {
     node('div', {className: 'head'}, title, bar, count, grid, undo),
     stage, node('div', {className: 'choose'}, ...(many ? [find] : []), panel, tools),
     said, clock, wrong, train,
-    node('div', {className: 'foot'}, next, scored, agree, save), keys)
+    node('div', {className: 'foot'}, next, scored, agree, about, save), keys)
   box.setAttribute('aria-label', 'Labeller')
   box.dataset.lmSuppressShortcuts = 'true'  // JupyterLab's own keys stay out
   el.append(box)
@@ -251,6 +252,7 @@ function render({model, el}) {
     scored.textContent = s.scored
     next.textContent = s.next
     agree.textContent = s.agree
+    about.textContent = s.about
     wrong.textContent = s.wrong
     if (said.textContent != s.said) said.textContent = s.said
     if (s.phase == 'work' && was != 'work') began = Date.now()
@@ -320,8 +322,8 @@ LOOKS = """
 .asal-label .tile.current {border: 2px solid #0072B2; padding: 7px}
 .asal-label .tile.done {background: #e9f5f0}
 .asal-label .answer {min-height: 1.45em; font-weight: 600; color: #00624a}
-.asal-label .classes {display: grid; gap: 8px; margin: 8px 0; max-height: 40vh; overflow: auto;
-  padding: 3px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr))}
+.asal-label .classes {display: grid; gap: 8px; margin: 5px -3px; max-height: 40vh;
+  overflow: auto; padding: 3px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr))}
 .asal-label .classes button {text-align: left; overflow-wrap: anywhere}
 .asal-label .train {width: 100%; color: #fff; background: #00624a; border-color: #00624a;
   font-weight: 600}
@@ -360,6 +362,7 @@ class Labeller(anywidget.AnyWidget):
         super().__init__(classes=[str(o) for o in al.data.classes])
         self.al,self.grid,self.n_grid,self.n_again,self.by = al,grid,n_grid,n_again,by
         self.look = look or partial(picture, al.data)
+        self.about = '' # words on the data, such as the files that were skipped
         self.told = {} # row to what was said of it since this page opened, the last one last
         self.is_working = self.is_over = False
         self.on_msg(self._hear)
@@ -522,8 +525,8 @@ def refresh(self:Labeller,
     with self.hold_sync():
         if kept!=[o['row'] for o in self.page]: self.page = [self._seen(o) for o in kept]
         self.state = self._words(q) | dict(
-            phase=self._phase(q), grid=self.grid, said=said, wrong=wrong, tick=time.monotonic(),
-            answers={o: self.told[o] for o in kept if o in self.told})
+            phase=self._phase(q), grid=self.grid, about=self.about, said=said, wrong=wrong,
+            tick=time.monotonic(), answers={o: self.told[o] for o in kept if o in self.told})
 
 @patch
 def _phase(self:Labeller, q):
@@ -563,7 +566,7 @@ def _next(self:Labeller, labels):
     if len(each)>12: each = [f'{len(each)} of {len(self.classes)} classes']
     words = f'The next training has {n} labels' + (f': {", ".join(each)}.' if n else '.')
     held = 0 if al.data.y_test is not None else int(al.hold*n + 1e-9)
-    if held: words += f' {held} of them are held back to measure it.'
+    if held: words += f" {held} of them {'is' if held==1 else 'are'} held back to measure it."
     no = Counter('skipped' if y==SKIP else 'unsure' for y in al.ledger.declined(al.run_id).values())
     if no: words += ' Without a label: ' + ', '.join(f'{m} {k}' for k,m in no.items()) + '.'
     return words
@@ -577,7 +580,8 @@ def _scored(self:Labeller):
     at,n = lines[-1],lines[-1].get('n_held')
     if n is None: return f"Accuracy after round {at['round']}: {accuracy:.2f} on the test images."
     likely = f"likely {at['low']:.2f} to {at['high']:.2f}"
-    return f"Accuracy after round {at['round']}: {accuracy:.2f} on {n} held images ({likely})."
+    many = 's'[:n!=1]
+    return f"Accuracy after round {at['round']}: {accuracy:.2f} on {n} held image{many} ({likely})."
 
 # %% ../../nbs/apps/60_label.ipynb #lb42
 def labeller(al,              # an `ActiveLearning`
@@ -591,8 +595,8 @@ def labeller(al,              # an `ActiveLearning`
     from asal_nb.checks import check_count
     if not hasattr(al, 'tell'):
         raise ValueError(f"al must be an ActiveLearning, not {type(al).__name__}")
-    check_count('n_grid', n_grid)
-    check_count('n_again', n_again, 0)
+    n_grid = check_count('n_grid', n_grid)
+    n_again = check_count('n_again', n_again, 0)
     if look is not None and not callable(look):
         raise ValueError(f"look={look!r} must be a function of a row")
     return Labeller(al, grid, n_grid, n_again, by, look)
@@ -615,8 +619,8 @@ def folder_run(folder,              # of pictures
     from asal_nb.data.images import ImageData
     from asal_nb.loop.loop import ActiveLearning
     from asal_nb.methods.table import method_of
-    check_count('b', b)
-    check_count('rounds', rounds, 0)
+    b = check_count('b', b)
+    rounds = check_count('rounds', rounds, 0)
     data = ImageData.from_folder(folder, size, classes=classes, bad='skip')
     pool,how = data.pool(),method_of(method, **switches(set))
     n_queries = -(-len(pool.idx_U)//b)
@@ -642,7 +646,8 @@ def label_folder(folder,          # of pictures
         image = read_image(Path(folder)/al.data.files[row], max(384, kw.get('size', 64)))
         return png_of(image.permute(1, 2, 0).numpy())
     page = labeller(al, grid, look=look)
-    if said: page.refresh(with_notes('', said))
+    page.about = with_notes('', said).strip()
+    page.refresh()
     return page
 
 def label_page(**kw): # for `label_folder`

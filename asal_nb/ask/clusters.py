@@ -22,11 +22,11 @@ def kmeans(z:Tensor,            # (n,nz) codes
           )->Tensor:            # (b,nz) centres
     "k-means centres in code units; the order of the rows does not matter: (D21)."
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
-    check_count('b', b, hi=n, of='the rows')
+    b = check_count('b', b, hi=n, of='the rows')
     x,w = z.detach().cpu().numpy(),None
     start = seed_of(seed, 'kmeans') % 2**32
     if weights is not None:
-        check_tensor('weights', weights, 'n', n=n)
+        check_tensor('weights', weights, 'n', finite=True, n=n)
         w = weights.detach().cpu().numpy()
     order = in_order(x if w is None else np.c_[w, x])
     if n*b <= 1e7: km = KMeans(b, n_init=10 if n*b <= 1e5 else 1, random_state=start)
@@ -53,9 +53,10 @@ def one_per_centre(z:Tensor,       # (n,nz) codes
                   )->Tensor:       # (b,) positions in `z`, all different
     "For each centre in turn, the nearest row that is free, in memory n times block: (D21)."
     n,nz = check_tensor('z', z, 'n nz', 'float', finite=True).values()
-    check_count('block', block)
-    b = check_tensor('centres', centres, 'b nz', 'float', nz=nz)['b']
-    check_count('number of centres', b, hi=n, of='the rows')
+    block = check_count('block', block)
+    b = check_tensor('centres', centres, 'b nz', 'float', True, nz=nz)['b']
+    centres = centres.to(z)
+    b = check_count('number of centres', b, hi=n, of='the rows')
     sq,out = z.square().sum(1),[]
     slack = rounding(z)*(sq.max() + centres.square().sum(1).max())
     for c in centres.split(block):
@@ -87,7 +88,7 @@ def knn(z:Tensor,       # (n,nz) codes
        )->tuple[Tensor,Tensor]: # distances (n,k), ascending, and row numbers (n,k)
     "The k nearest other rows of each row and their distances, in memory n times block: (D22)."
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
-    check_count('k', k, hi=n-1, of='the other rows')
+    k = check_count('k', k, hi=n-1, of='the other rows')
     block = check_count('block', block)
     z = z - z.mean(0)
     sq,dist,idx = z.square().sum(1),[],[]

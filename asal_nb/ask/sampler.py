@@ -22,7 +22,7 @@ def query(d_U:Tensor, # (n,) D's logits of the unlabelled pool
          )->Tensor:   # (b,) positions in `d_U`, least labelled first
     "Positions of the b smallest scores, ties by position: Algorithm 3, line 1, (D13)."
     n = check_tensor('d_U', d_U, 'n', 'float')['n']
-    check_count('budget b', b, hi=n, of='the unlabelled rows')
+    b = check_count('budget b', b, hi=n, of='the unlabelled rows')
     if n_nan := int(d_U.isnan().sum()):
         raise ValueError(f"d_U holds nan in {n_nan} of {n} rows, which cannot be ranked")
     return d_U.argsort(stable=True)[:b]
@@ -35,8 +35,10 @@ def tie_key(rows:Tensor, # (n,) int64 dataset rows
     check_tensor('rows', rows, 'n', 'int')
     x = rows.long() ^ seed_of(seed, 'tie')
     for shift,mult in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb)):
-        x = (x ^ (x >> shift & (1 << 64-shift) - 1)) * (mult - 2**64)
-    return x ^ (x >> 31 & (1 << 33) - 1)
+        x ^= (x >> shift).bitwise_and_((1 << 64-shift) - 1)
+        x *= mult - 2**64
+    x ^= (x >> 31).bitwise_and_((1 << 33) - 1)
+    return x
 
 def ask_rows(d_U:Tensor,  # (n,) scores, smaller is asked first
              rows:Tensor, # (n,) int64 dataset rows of these scores

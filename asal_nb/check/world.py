@@ -43,7 +43,7 @@ def planted(n:int=322, # rows
     y_test = torch.arange(40)%4
     x_test = _quarters(y_test, torch.randn(40, 1, 8, 8, generator=g))
     x,x_test = [(255*o).round().byte() for o in (x, x_test)]
-    return ImageData(x, Oracle(y), x_test, y_test, 'abcd', name='planted'),idx_L.sort()[0],kind
+    return ImageData(x, Oracle(y), x_test, y_test, [*'abcd'], name='planted'),idx_L.sort()[0],kind
 
 # %% ../../nbs/check/50_world.ipynb #check-world-15
 class CountingOracle(Oracle):

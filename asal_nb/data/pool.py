@@ -13,7 +13,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from fastcore.basics import patch
 from torch import Tensor
-from ..checks import as_column, as_list, as_rows, check_count, check_kind, one_of
+from ..checks import as_column, as_list, as_rows, check_count, check_kind, one_of, short
 from ..core import axes_of
 
 # %% ../../nbs/data/10_pool.ipynb #1c51fa7e
@@ -21,7 +21,8 @@ class Pool:
     "The labels given so far: `y` and `round` have one entry per dataset row, -1 where unlabelled."
     def __init__(self, n:int,         # rows in the data set
                  n_classes:int):      # classes; labels are 0..n_classes-1
-        n,self.n_classes = check_count('n', n, hi=2**31),check_count('n_classes', n_classes)
+        n = check_count('n', n, hi=2**31)
+        self.n_classes = check_count('n_classes', n_classes, hi=10**6)
         self.y,self.round = [torch.full((n,), -1) for _ in range(2)]
         self.is_held,self.is_skipped = [torch.zeros(n, dtype=torch.bool) for _ in range(2)]
 
@@ -68,7 +69,7 @@ def label(self:Pool, rows:Tensor|list, # (m,) dataset rows, all unlabelled
     "Store the labels of `rows`: Algorithm 3, line 4."
     rows = self.unlabelled(rows)
     y = check_answer(y, len(rows), self.n_classes)
-    round = int(self.round.max())+1 if round is None else check_count('round', round, 0)
+    round = int(self.round.max())+1 if round is None else check_count('round', round, 0, 10**6)
     self.y[rows],self.round[rows] = y,round
 
 @patch
@@ -115,6 +116,8 @@ def ask_oracle(oracle:Callable,  # rows (m,) -> labels (m,)
               )->Tensor:         # (m,) int64 labels
     "Ask `oracle` about `rows` and label them in `pool`: Algorithm 3, lines 2-4 (D14)."
     rows = check_kind('pool', pool, Pool, 'a Pool').unlabelled(rows)
+    if not callable(oracle):
+        raise ValueError(f"oracle={short(oracle)} must be a function of rows")
     pool.label(rows, oracle(rows.clone()))
     return pool.y[rows]
 
@@ -126,15 +129,19 @@ def plan(n:int,            # rows not labelled at the start
          last:str='exact', # or 'rest': ask for what is left
         )->list:           # the number of first rows, then of each query
     "How many rows to ask for, query by query; refuses a plan larger than the pool."
-    check_count('n', n, 0)
+    n = check_count('n', n, 0)
     if not isinstance(b, (list,tuple)):
-        b = [check_count('b', b)] * (8 if rounds is None else check_count('rounds', rounds, 0))
+        rounds = 8 if rounds is None else check_count('rounds', rounds, 0, 10**6)
+        b = [check_count('b', b)]*rounds
     elif rounds not in (None, len(b)):
         raise ValueError(f"rounds={rounds}, but b lists {len(b)} queries; leave rounds out")
     ask = [check_count('b', o) for o in b]
     if check_count('n_first', n_first, 0): ask.insert(0, n_first)
     if one_of('last', last, ['exact','rest'])=='rest':
-        for i,o in enumerate(ask): ask[i] = min(o, n - sum(ask[:i]))
+        left = n
+        for i,o in enumerate(ask):
+            ask[i] = min(o, left)
+            left -= ask[i]
         ask = [o for o in ask if o]
     if sum(ask) > n:
         raise ValueError(f"the plan asks for {sum(ask)} rows, but only {n} are unlabelled; lower b,"

@@ -60,12 +60,14 @@ def check_x(name:str,            # the argument's name, for the message
     if x.dtype==torch.uint8: return x
     if not x.is_floating_point():
         raise ValueError(f"{name} is {x.dtype}: give bytes (uint8, 0..255) or floats in [0,1]")
+    x = x.float()
     lo,hi = [o.item() for o in x.aminmax()]
-    if not np.isfinite([lo,hi]).all(): raise ValueError(f"{name} holds nan or infinity")
+    if not np.isfinite([lo,hi]).all():
+        raise ValueError(f"{name} holds nan or infinity, or a number too large for float32")
     if x.dim()==4 and (lo<0 or hi>1):
         span = f'{lo:.4g}..{hi:.4g}'
         raise ValueError(f"{name} has values in {span}: images as floats must lie in [0,1]")
-    return x.float()
+    return x
 
 def is_channels_last(shape:tuple # four lengths
                     )->bool:
@@ -91,7 +93,7 @@ def check_y(name:str,           # the argument's name, for the message
         y = np.where(gone, -1, y)
         try:
             with np.errstate(invalid='ignore'): is_whole = (y.astype('int64')==y).all()
-            is_whole = is_whole and not any(isinstance(o, bool) for o in y)
+            is_whole = is_whole and not any(isinstance(o, (bool,np.bool_)) for o in y)
         except (TypeError, ValueError, OverflowError): is_whole = False
         if is_whole: y = y.astype('int64')
     if y.dtype.kind in 'OUS':
@@ -103,13 +105,15 @@ def check_y(name:str,           # the argument's name, for the message
     if n_classes and hi>=n_classes:
         raise ValueError(f"{name} holds the label {hi}, but {n_classes} classes have labels"
                          f" 0..{n_classes-1}")
-    if hi>=2**31: raise ValueError(f"{name} holds the label {hi}, too large for a class")
+    if hi>=10**6: raise ValueError(f"{name} holds the label {hi}, too large for a class")
     return torch.from_numpy(y.astype('int64'))
 
 def column_of(y:object     # a list, an array, a tensor, a series, or a frame of one column
              )->np.ndarray:
     "The values of `y`; a frame of one column is that column."
-    if isinstance(y, (list,tuple)) and any(isinstance(o, (str,bytes)) for o in y):
+    # beside others, numpy would make numbers of truth values and text of numbers
+    kinds = str,bytes,bool,np.bool_
+    if isinstance(y, (list,tuple)) and any(isinstance(o, kinds) for o in y):
         y = np.array(y, dtype=object)
     if hasattr(y, 'iloc') and y.ndim==2 and y.shape[1]==1: y = y.iloc[:,0]
     return values_of(y)
@@ -119,7 +123,7 @@ def class_names(classes:Iterable # a list of names, or a dict from number to nam
                )->list:          # strings
     "The names of the classes in the order of their labels; refuses names that are not different."
     bad = f"classes={short(classes)} must be a list of different names"
-    if isinstance(classes, (str,bytes,set,frozenset)):
+    if isinstance(classes, (str,bytes,set,frozenset,pd.DataFrame)):
         raise ValueError(f"{bad}, such as ['cat', 'dog']")
     if isinstance(classes, dict):
         number = classes if all(isinstance(o, str) for o in classes) else {
@@ -127,11 +131,11 @@ def class_names(classes:Iterable # a list of names, or a dict from number to nam
         if sorted(map(str, number.values()))!=sorted(map(str, range(len(classes)))):
             raise ValueError(f"{bad}, or a dict that gives each name a number from 0")
         classes = sorted(number, key=lambda o: int(number[o]))
-    if hasattr(classes, 'tolist'): classes = classes.tolist()
-    try: names = [str(o) for o in classes]
-    except TypeError: raise ValueError(bad) from None
-    if not names or len(set(names))<len(names) or not all(o.strip() for o in names):
-        raise ValueError(bad)
+    try: classes = values_of(classes).tolist() if hasattr(classes, 'tolist') else [*classes]
+    except (TypeError, ValueError, RuntimeError): raise ValueError(bad) from None
+    if not isinstance(classes, list): raise ValueError(bad)
+    names = [label_name(o, i, 'classes') for i,o in enumerate(classes)]
+    if not names or len(set(names))<len(names) or None in names: raise ValueError(bad)
     return names
 
 def read_labels(labels:Iterable,       # n names or numbers, some perhaps missing
@@ -152,6 +156,10 @@ def read_labels(labels:Iterable,       # n names or numbers, some perhaps missin
     if is_number: known.discard('-1')
     if not known and classes is None:
         raise ValueError("classes must be named where there are no labels")
+    gone = {o for o in known if o in ('nan','NaN','<NA>','NaT') or o[0]=='-' and o[1:].isdecimal()}
+    if gone and classes is None:
+        raise ValueError(f"{name}: {min(gone)!r} looks like a missing label: give None there, or"
+                         " name the classes")
     named = classes is not None
     if not named: classes = sorted(known, key=int if is_number else None)
     at = {o: i for i,o in enumerate(classes)}
@@ -167,14 +175,14 @@ def label_name(o:object, # a name, a number, or what stands for a missing label
                name:str, # the argument's name, for the message
               )->str:    # None where the label is missing
     "A label as the name of a class."
-    if isinstance(o, bytes): o = o.decode()
+    if isinstance(o, bytes): o = o.decode(errors='backslashreplace')
     if isinstance(o, str): return o if o.strip() else None
     if pd.api.types.is_scalar(o) and pd.isna(o): return None
     if isinstance(o, bool): return str(o)
     try:
-        if int(o)==o: return str(int(o))
-    except (TypeError, ValueError): pass
-    raise ValueError(f"{name}: row {row} has {o!r:.60}, but labels are names or whole numbers")
+        if int(o)==o: return None if o==-1 else str(int(o))
+    except (TypeError, ValueError, OverflowError): pass
+    raise ValueError(f"{name}: row {row} has {short(o)}, but labels are names or whole numbers")
 
 # %% ../../nbs/data/12_sources.ipynb #5969ad30
 def strata(y:Tensor,   # (N,) labels
@@ -183,8 +191,8 @@ def strata(y:Tensor,   # (N,) labels
            classes:list=None, # names, for the message
           )->tuple:    # rows that stay (N-n,) and rows drawn (n,), both int64 and ascending
     "Draw `n` rows, stratified by class."
-    check_count('n', n, 1, len(y)-1, 'the rows less one')
-    check_count('seed', seed, 0, 2**32-1)
+    n = check_count('n', n, 1, len(y)-1, 'the rows less one')
+    seed = check_count('seed', seed, 0, 2**32-1)
     labels,y = torch.unique(y.cpu(), return_inverse=True)
     c = y.bincount()
     if c.min()<2 or min(n, len(y)-n)<len(c):
@@ -199,7 +207,7 @@ def strata(y:Tensor,   # (N,) labels
 def read_digits(split:int=0, # seed of the test rows
                )->tuple:     # x (1297,1,8,8) uint8, y, x_test (500,1,8,8), y_test, class names
     "The 8x8 digits, with 500 stratified test rows drawn by `split`."
-    check_count('split', split, 0, 2**32-1)
+    split = check_count('split', split, 0, 2**32-1)
     d = load_digits()
     x,y = torch.tensor((d.images*255/16).round(), dtype=torch.uint8)[:,None],torch.tensor(d.target)
     rest,drawn = strata(y, 500, split)
@@ -256,7 +264,7 @@ def read_image(file:str|Path|Image.Image, # path of an image, an open file, or a
                fit:str='crop',            # 'crop', 'pad' (black bars) or 'squash'
               )->Tensor:                  # (n_in,height,width) uint8
     "One image, upright, on white, fitted into `size`."
-    check_reading(size, n_in, fit)
+    size = check_reading(size, n_in, fit)
     with quiet_pillow(): x,top = decoded(file, size, n_in, fit)
     if top is not None: warnings.warn(f"{file}: {deep_words([top])}", stacklevel=2)
     return x
@@ -266,9 +274,9 @@ def check_reading(size:int|tuple, # pixels of a side, or (height, width)
                   fit:str,        # how a picture is fitted
                  )->tuple:        # (height, width)
     "Refuse settings with which no picture can be read."
-    one_of('n_in', n_in, (1,3))
+    one_of('n_in', check_count('n_in', n_in), (1,3))
     one_of('fit', fit, FITS)
-    if not isinstance(size, (tuple,list,torch.Size)): size = size,size
+    if not isinstance(size, (tuple,list)): size = size,size
     if len(size)!=2: raise ValueError(
         f"size={short(size)} must be pixels of a side, or (height, width)")
     return tuple(check_count('size', o, 1, 2**14) for o in size)
@@ -295,7 +303,8 @@ def decoded(file:str|Path|Image.Image, # path of an image, an open file, or a PI
         with Image.open(file, formats=FORMATS) as im: return bytes_of(im, size, n_in, fit)
     except UnidentifiedImageError: why = f"it is none of {', '.join(FORMATS)}"
     except Exception as e: why = str(e) or type(e).__name__
-    raise ValueError(f"{shown(file)} cannot be read as an image ({why})")
+    what = shown(file)[:200] if isinstance(file, (str,Path)) else short(file)
+    raise ValueError(f"{what} cannot be read as an image ({why})")
 
 def bytes_of(im:Image.Image, # an opened image
              size:tuple,     # (height, width)
@@ -379,15 +388,17 @@ def show_classes(x:Tensor,         # (N,C,H,W)
                 )->plt.Axes:
     "Draw the first `n` images of each class as one line of a mosaic; return the axes."
     n_rows = check_tensor('x', x, 'n C H W')['n']
+    if x.is_complex(): raise ValueError(f"x is {x.dtype}, but must be bytes or floats in [0,1]")
     y,classes = check_y('y', y, n_rows),as_list('classes', classes, 'names')
-    check_count('n', n)
+    n = check_count('n', n)
     ax = axes_of(ax, .45*n, .45*len(classes))
+    x,y = x.detach(),y.to(x.device)
     grid = x.new_zeros(len(classes), n, *x.shape[1:])
     for c,line in enumerate(grid): line[:(y==c).sum()] = x[y==c][:n]
     grid = grid.flatten(0, 1)[:, :3 if x.shape[1]>=3 else 1]
     im = torchvision.utils.make_grid(grid, nrow=n, padding=1, pad_value=0)
     h = x.shape[-1]+1
-    ax.imshow(im.permute(1,2,0).numpy())
+    ax.imshow(im.permute(1,2,0).cpu().numpy())
     ax.set_yticks([h*(i+.5) for i in range(len(classes))], classes)
     ax.set(xticks=[], xlabel=f'{n} images each', ylabel='class')
     return ax

@@ -109,7 +109,10 @@ def show_items(x:Tensor,          # (n,C,H,W) in [0,1], or (n,D)
               )->list:
     "Draw images, or vectors as bars, with titles; return the axes."
     check_tensor('x', x, 'n …')
-    check_count('nrows', nrows)
+    if x.dim() not in (2,4) or x.is_complex() or not len(x):
+        raise ValueError(f"x has shape {tuple(x.shape)} and type {x.dtype}, but must be images"
+                         " (n,C,H,W) or vectors (n,D) of real numbers, at least one")
+    nrows = check_count('nrows', nrows, hi=10**4)
     check_real('imsize', imsize, 'be above 0', lambda o: 0 < o < 100)
     if titles is not None: titles = as_list('titles', titles, 'texts', 0)
     if titles is not None and len(titles)!=len(x):

@@ -133,7 +133,7 @@ def ask(self:ASALLearner,
     "The b unlabelled dataset rows to label next: Algorithm 3, line 1 (D13, D21, D23)."
     rows = self.pool.idx_U.to(self.data.x.device)
     one_of('ask', how, ASK)
-    check_count('b', b, hi=len(rows), of='the unlabelled rows')
+    b = check_count('b', b, hi=len(rows), of='the unlabelled rows')
     mu,logits,z = seen_by_dsc(self, rows)
     rows_L = (self.pool.idx_L if rows_L is None else rows_L).to(rows.device)
     if how=='cover':

@@ -21,7 +21,8 @@ from fastcore.basics import store_attr
 from fastcore.foundation import L
 from functools import partial
 from torch import Tensor, nn
-from ..checks import check_count, check_kind, check_tensor, check_weight, one_of, short
+from asal_nb.checks import (check_count, check_kind, check_tensor, check_weight, no_unknown,
+    one_of, short)
 from ..core import seeded
 from ..paper.url import bound, log_p_x
 from ..paper.classifier import log_p_y
@@ -32,7 +33,7 @@ from ..data.images import as_floats, block_of
 from ..data.loaders import ASALDataLoaders, is_large
 from .trunks import check_normalize, check_trunk
 from .networks import TaskNet, asal_net
-from .callbacks import PoolLearner, adamw
+from .callbacks import LEARNER, PoolLearner, adamw
 from .targets import target_of
 from .warmup import CodeLoss, RenewTarget, rate_of, with_views
 from .turns import GameLearner, TwoRates, dsc_batch, two_groups
@@ -161,7 +162,7 @@ def load_warm(net,  # a `TaskNet` or `ASALNet`, changed in place
     own,fresh = net.state_dict(),('dsc.','clf.y_head.')
     new = {k: v for k,v in (warm or {}).items() if k in own and not k.startswith(fresh)}
     if warm and not new:
-        raise ValueError(f"the warm-up holds nothing of this network, but {', '.join(warm)!r:.50}")
+        raise ValueError(f"the warm-up holds nothing of this network, but {short([*warm])}")
     for k,v in new.items():
         if own[k].shape==v.shape: own[k].copy_(v)
         elif not k.startswith('clf.h_head.'):
@@ -227,6 +228,7 @@ def asal_learner(dls,           # from `asal_dls`
                  cbs=None,      # as in fastai
                  **kw)->ASALLearner: # `NET` for `asal_net`; the rest goes to `Learner`
     "The `Learner` of Algorithm 1 on both pools."
+    no_unknown(kw, [*NET, *LEARNER, 'names', 'shown'], asal_learner)
     own,data = {k: kw.pop(k) for k in NET if k in kw},data_of(dls)
     check_hypers(
         alpha1=alpha1, alpha2=alpha2, lam1=lam1, lam2=lam2, lam3=lam3, lam4=lam4, beta=beta,
@@ -258,6 +260,7 @@ def supervised_learner(dls,      # from `supervised_dls`
                        cbs=None, # as in fastai
                        **kw)->PoolLearner: # `NET` for `asal_net`; the rest goes to `Learner`
     "The plain supervised `Learner` of E and C on the labelled rows."
+    no_unknown(kw, [*NET, *LEARNER], supervised_learner)
     own,shape = {k: kw.pop(k) for k in NET if k in kw},data_of(dls).x_shape
     check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, **own)
     with seeded(seed, 'init'): net = asal_net(shape, dls.data.n_classes, **own)
@@ -277,6 +280,10 @@ def probabilities(learn, # any `Learner` whose model maps images to logits
     if not isinstance(getattr(learn, 'model', None), nn.Module):
         raise ValueError(f"learn={short(learn)} must be a Learner")
     check_tensor('x', x, 'n …')
+    data = getattr(getattr(learn, 'dls', None), 'data', None)
+    if data is not None and tuple(x.shape[1:])!=data.x_shape:
+        raise ValueError(f"x has rows of {tuple(x.shape[1:])}, but learn was made for"
+                         f" {data.x_shape}")
     if bs is not None: check_count('bs', bs)
     net,p = learn.model,[]
     was = net.training

@@ -234,9 +234,9 @@ def asal_net(x_shape,         # (C,H,W) or (D,)
              weights='DEFAULT', # of a trunk given by name; None: random ones
             )->ASALNet:
     "The four networks for rows of this shape."
-    for k,v,lo in (('nz',nz,1), ('n_classes',n_classes,2), ('n_h',n_h,1)): check_count(k, v, lo)
-    for k,v in (('nf', nf), ('size', size)):
-        if v is not None: check_count(k, v)
+    nz,n_classes = check_count('nz', nz),check_count('n_classes', n_classes, 2)
+    n_h = check_count('n_h', n_h)
+    nf,size = [v if v is None else check_count(k, v) for k,v in (('nf', nf), ('size', size))]
     check_real('p_drop', p_drop, 'be at least 0 and below 1', lambda o: 0 <= o < 1)
     n_in = nz + (n_classes if one_of('condition', condition, ['mu','mu+p'])=='mu+p' else 0)
     if trunk is None and (normalize!='auto' or weights!='DEFAULT'):

@@ -73,7 +73,7 @@ def propagate(z:Tensor,        # (N,nz) codes of all rows
     if len(rows) and (rows.min() < 0 or rows.max() >= n or len(rows.unique()) < len(rows)):
         raise ValueError(f"rows must be {len(rows)} different rows in 0..{n-1}")
     check_real('alpha', alpha, 'lie in [0,1)', lambda o: 0 <= o < 1)
-    check_count('n_iter', n_iter, 0)
+    n_iter = check_count('n_iter', n_iter, 0)
     s,known = neighbour_graph(z, k),F.one_hot(y.long(), n_classes).to(z)
     f = start = z.new_zeros(n, n_classes).index_copy(0, rows, known)
     for _ in range(n_iter): f = alpha*torch.sparse.mm(s, f) + (1 - alpha)*start

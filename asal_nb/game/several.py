@@ -26,9 +26,9 @@ def share(i:Tensor, # (n,) positions in the order of an epoch
           n:int,    # number of processes
          )->Tensor: # positions of this process
     "The positions of one of `n` processes: `bs` of each n*bs, and its part of the last block."
-    check_count('n', n)
-    check_count('rank', rank, 0, n-1)
-    check_count('bs', bs)
+    n = check_count('n', n)
+    rank = check_count('rank', rank, 0, n-1)
+    bs = check_count('bs', bs)
     if not len(i): return i
     i = i.repeat(1 + -(-n//len(i)))[:len(i) + -len(i)%n]
     k = len(i)//(n*bs)*n*bs

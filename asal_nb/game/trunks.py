@@ -261,7 +261,7 @@ def features(data:ImageData,     # images
     "The data as vectors: features of a frozen trunk, computed once and kept on disk."
     if not isinstance(data, ImageData) or len(data.x_shape)!=3:
         raise ValueError(f"data={short(data)} must be an ImageData of images")
-    check_count('bs', bs)
+    bs = check_count('bs', bs)
     side = side_of(data.x_shape, size)
     net = trunk_of(trunk, (data.x_shape[0], *side), normalize, weights, data.n_classes)
     stats = [o.flatten().tolist() for o in (net.mean,net.std)] if net.has_stats else None

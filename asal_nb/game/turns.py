@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from itertools import chain
 from torch import Tensor
 from types import SimpleNamespace
+from ..checks import as_rows
 from ..paper.adversarial import soft_targets
 from .networks import ASALNet, dsc_input
 from .callbacks import PoolLearner, adamw
@@ -128,7 +129,8 @@ class GameLearner(PoolLearner):
              )->dict:
         "The loss terms of these rows by name, scalars with their graph, as the moves descend them."
         rows = self.dls.train_ds
-        i_L,i_U = [torch.as_tensor(o, device=rows.x.device) for o in (i_L,i_U)]
+        i_L,i_U = [as_rows(o, len(rows.y), k, is_set=False).to(rows.x.device)
+                   for k,o in (('i_L', i_L), ('i_U', i_U))]
         if (rows.y[i_L]<0).any(): raise ValueError("i_L has rows without a label in the pool")
         return self.terms_of(rows.batch_of(i_L, i_U))
 

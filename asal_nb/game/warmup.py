@@ -9,7 +9,7 @@ __all__ = ['with_views', 'RenewTarget', 'WarmViews', 'CodeLoss', 'WarmLoss', 'Lo
            'show_codes']
 
 # %% ../../nbs/game/22_warmup.ipynb #97f8644d
-import matplotlib.pyplot as plt, torch, torch.nn.functional as F
+import math, matplotlib.pyplot as plt, numpy as np, torch, torch.nn.functional as F
 from collections import Counter
 from fastai.callback.core import Callback
 import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
@@ -20,14 +20,15 @@ from fastcore.meta import delegates
 from fastcore.foundation import L
 from functools import partial
 from torch import Tensor
-from ..checks import check_count, check_kind, check_tensor, check_weight, one_of
+from ..checks import (check_count, check_kind, check_real, check_tensor, check_weight,
+    names_of, no_unknown, one_of)
 from ..paper.url import bound, log_p_x
 from ..paper.objective import warm_loss
 from ..data.views import weak
 from ..data.loaders import warm_dls
 from .trunks import Features
 from .networks import ASALNet
-from .callbacks import NoValid, PoolLearner, adamw
+from .callbacks import LEARNER, NoValid, PoolLearner, adamw
 from .targets import TARGETS, Plain, Target
 from ..core import axes_of
 
@@ -112,7 +113,7 @@ def rate_of(alpha,       # a rate, or None
             net:ASALNet, # the network it is for
            )->float:
     "A learning rate: `alpha` if given, else 1e-2, or 1e-4 for a trunk of your own."
-    if alpha is not None: return alpha
+    if alpha is not None: return float(alpha) # a number of numpy too, which fastai does not take
     return 1e-4 if isinstance(net.enc.trunk, Features) else 1e-2
 
 # %% ../../nbs/game/22_warmup.ipynb #3b1a5796
@@ -130,8 +131,11 @@ def warm_learner(net:ASALNet,      # trained in place, except D
                  **kw)->Learner:   # more for `PoolLearner`, such as `cbs`
     "The `Learner` of Algorithm 2: its `fit` is the warm-up of `net`."
     check_kind('net', net, ASALNet, 'an ASALNet')
+    no_unknown(kw, LEARNER, warm_learner)
     h = TARGETS[h_warm]() if one_of('h_warm', h_warm, [*TARGETS, None]) else Plain()
     if lam1_w is None: lam1_w = 2/net.gen.n_x
+    if alpha1_w is not None:
+        check_real('alpha1_w', alpha1_w, 'be a finite number above 0', lambda o: 0 < o < math.inf)
     loss = WarmLoss(h, lam1_w, lam2_w, beta, beta_c, likelihood)
     opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
     def all_but_dsc(m): return [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
@@ -145,7 +149,9 @@ def warm_up(learn:Learner,  # with an `ASALNet` as model and `dls.data`; changed
             **kw)->Learner: # `learn` itself
     "Algorithm 2: E, G and C learn from all rows; D is not trained, and no label is read."
     check_kind('learn', learn, Learner, 'a Learner')
-    check_count('n_epoch', n_epoch, 0)
+    n_epoch = check_count('n_epoch', n_epoch, 0)
+    known = [o for o in names_of(warm_learner) if o not in ('net','data')]
+    no_unknown(kw, [*known, *LEARNER], warm_up)
     warm = warm_learner(learn.model, learn.dls.data, **kw)
     if n_epoch: warm.fit_one_cycle(n_epoch, warm.lr)
     return learn
@@ -154,12 +160,21 @@ def warm_up(learn:Learner,  # with an `ASALNet` as model and `dls.data`; changed
 def show_codes(z:Tensor, # (n,nz) codes
                c=None,   # (n,) their colours
                ax=None,  # axes
-               **kw):    # more for `scatter`
+               alpha=None): # of the points: 0 invisible, 1 solid
     "The first two principal components of the codes."
-    check_tensor('z', z, 'n nz', 'float', finite=True)
+    n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
+    if isinstance(c, Tensor): c = c.detach().cpu()
+    if not (c is None or isinstance(c, str)) and np.shape(c)[:1]!=(n,):
+        raise ValueError(f"c has shape {np.shape(c)}, but z has {n} rows")
+    if min(z.shape)<2:
+        raise ValueError(f"z has shape {tuple(z.shape)}, but a plane needs two rows and columns")
     ax = axes_of(ax, 4, 4)
-    z = (z - z.mean(0)).detach().cpu()
+    z = z.detach().float().cpu()
+    z = z - z.mean(0)
     pc = z @ torch.linalg.svd(z, full_matrices=False)[2][:2].T
-    s = ax.scatter(*pc.T, c=c, **{'s':6, 'cmap':'tab10', **kw})
+    if alpha is not None:
+        check_real('alpha', alpha, 'lie in 0..1', lambda o: 0 <= o <= 1)
+    is_number = c is not None and np.asarray(c).dtype.kind in 'iuf'
+    s = ax.scatter(*pc.T, s=6, c=c, cmap='tab10' if is_number else None, alpha=alpha)
     ax.set(xlabel='first principal component', ylabel='second principal component')
     return s

@@ -13,7 +13,7 @@ from bisect import bisect
 from fastcore.basics import patch
 from importlib import resources
 from pathlib import Path
-from ..checks import check_kind, one_of
+from ..checks import check_kind, one_of, plain_text, short
 from .store import as_json, dict_as_json, write_whole
 from .ledger import Ledger, is_whole
 
@@ -53,23 +53,24 @@ def add_run(self:Ledger, name:str, # of the run; not in this ledger yet
             env:dict,              # where it ran
             lines:dict):           # from `taken`
     "A finished run with all its lines, in one transaction; a name that exists is refused."
+    check_kind('name', name, str, 'the name of the run')
     with self.writing() as db: self._write_run(db, name, settings, env, lines)
 
 @patch
 def _write_run(self:Ledger, db, name, settings, env, lines):
     if self._column('SELECT 1 FROM run WHERE name=?', name):
-        raise ValueError(f"run {name!r} is in the ledger already")
+        raise ValueError(f"run {short(name)} is in the ledger already")
     new,env = dict_as_json('settings', settings),dict_as_json('env', env)
     try:
-        run = db.execute('INSERT INTO run(name) VALUES (?)', (name,)).lastrowid
-        db.execute("INSERT INTO settings VALUES (?,?,'[]')", (run,new))
+        sql = "INSERT INTO run(name,settings,classes) VALUES (?,?,'[]')"
+        run = db.execute(sql, (name,new)).lastrowid
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,env))
         self._write_lines(db, run, lines)
         if self.taken(run)!={t: [*map(tuple, o)] for t,o in lines.items()}:
             raise ValueError('its parts contradict one another')
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, TypeError,
             ValueError, KeyError, IndexError) as e:
-        raise ValueError(f"run {name!r} is not whole ({e})") from None
+        raise ValueError(f"run {short(name)} is not whole ({e})") from None
 
 @patch
 def _write_lines(self:Ledger, db, run, lines):
@@ -127,8 +128,9 @@ def _read_packed(path):
         return dict(keys.items()),runs
     except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError,
             RecursionError, OverflowError, MemoryError) as e:
-        why = f'{type(e).__name__}: {e}'
-        raise ValueError(f"{path} cannot be read as a packed ledger ({why})") from None
+        why = f"{type(e).__name__}: {getattr(e, 'strerror', None) or e}" # without the path again
+        what = plain_text(path)[:200]
+        raise ValueError(f"{what} cannot be read as a packed ledger ({why:.150})") from None
 
 @patch
 def unpack(self:Ledger, path:str|Path, # from `pack`

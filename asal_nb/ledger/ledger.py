@@ -24,8 +24,7 @@ from asal_nb.ledger.store import (
 SKIP,UNSURE,OPEN = -1,-2,-3 # answers that are no label
 
 TABLES = """
-CREATE TABLE run     (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE settings(run INTEGER NOT NULL REFERENCES run, settings TEXT NOT NULL,
+CREATE TABLE run     (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, settings TEXT NOT NULL,
     classes TEXT NOT NULL);
 CREATE TABLE session (run INTEGER NOT NULL REFERENCES run, env TEXT NOT NULL,
     at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP);
@@ -60,7 +59,7 @@ class Ledger(Store):
         super().__init__(path, TABLES, readonly=readonly)
     def _column(self, sql, *values): return [o[0] for o in self.select(sql, *values)]
     def _check_run(self, run):
-        check_count('run', run, 1, 2**62)
+        run = check_count('run', run, 1, 2**62)
         if not self._column('SELECT 1 FROM run WHERE id=?', run):
             raise ValueError(f"run {run} does not exist")
         return run
@@ -90,15 +89,13 @@ def open_run(self:Ledger, name:str, # of the run
     if not isinstance(name, str) or not name:
         raise ValueError(f"name={short(name)} must be a word that names the run")
     new,env = dict_as_json('settings', settings),dict_as_json('env', env)
+    for k,o in dict(classes=classes, files=files).items():
+        if o is not None: as_list(k, o, 'names', 0)
     classes = [*map(str, classes or [])]
     self.retry()
     with self.writing() as db:
-        run = next(iter(self._column('SELECT id FROM run WHERE name=?', name)), None)
-        if run is None:
-            run,was = db.execute('INSERT INTO run(name) VALUES (?)', (name,)).lastrowid,None
-        else:
-            sql = 'SELECT settings, classes FROM settings WHERE run=? ORDER BY rowid DESC LIMIT 1'
-            was, = self.select(sql, run)
+        if found := self.select('SELECT id, settings, classes FROM run WHERE name=?', name):
+            run,*was = found[0]
             old,known = from_json('settings', was[0]),from_json('classes', was[1], list)
             classes = classes or known
             if classes[:len(known)]!=known:
@@ -106,8 +103,13 @@ def open_run(self:Ledger, name:str, # of the run
                                  " may only be added at the end")
             may = {'exam'} if known and exam and exam(known)==old.get('exam') else set()
             self._grow(run, name, old, json.loads(new), files, may)
-        now = new,as_json('classes', classes)
-        if now!=was: db.execute('INSERT INTO settings VALUES (?,?,?)', (run,*now))
+            now = [new,as_json('classes', classes)]
+            if now!=was:
+                db.execute('UPDATE run SET settings=?, classes=? WHERE id=?', (*now,run))
+                self.reseal()
+        else:
+            sql = 'INSERT INTO run(name,settings,classes) VALUES (?,?,?)'
+            run = db.execute(sql, (name,new,as_json('classes', classes))).lastrowid
         db.execute('INSERT INTO session(run,env) VALUES (?,?)', (run,env))
     return run
 
@@ -155,17 +157,21 @@ def settings_diff(old:dict, # settings on record
     "What differs between two dicts of settings, key by key."
     def text(o, k): return json.dumps(o[k], sort_keys=True) if k in o else 'absent'
     pairs = {k: (text(old, k),text(new, k)) for k in sorted({*old, *new})}
-    return [f'{k} was {a}, now {b}' for k,(a,b) in pairs.items() if a!=b]
+    diff = {k: f'{k} was {a}, now {b}' for k,(a,b) in pairs.items() if a!=b}
+    if 'start' in diff and all('start' in o for o in (old,new)): # only the first that differ
+        some = settings_diff(old['start'], new['start'])
+        more = f' and {len(some)-2} more' if len(some)>2 else ''
+        diff['start'] = f"labels of the start differ ({', '.join(some[:2])}{more})"
+    return list(diff.values())
 
 @patch
 def runs(self:Ledger)->list: # of dicts: id, name, settings, env of the last session, rounds ended
     "All runs, in the order in which they began."
-    def latest(t): return dict(self.select(f'SELECT run, {t[0]} FROM {t[1]} ORDER BY rowid'))
-    settings,env = latest(('settings','settings')),latest(('env','session'))
+    env = dict(self.select('SELECT run, env FROM session ORDER BY rowid')) # the last one stays
     n = dict(self.select('SELECT run, count(*) FROM round GROUP BY run'))
-    return [dict(id=i, name=name, settings=_settings(settings.get(i)),
-                 env=from_json('env', env.get(i)), n_rounds=n.get(i, 0))
-            for i,name in self.select('SELECT id, name FROM run ORDER BY id')]
+    return [dict(id=i, name=name, settings=_settings(settings), env=from_json('env', env.get(i)),
+                 n_rounds=n.get(i, 0))
+            for i,name,settings in self.select('SELECT id, name, settings FROM run ORDER BY id')]
 
 def _settings(text):
     "Settings on record, with a plan that is one."
@@ -177,7 +183,7 @@ def _settings(text):
 def classes(self:Ledger, run:int # number of the run
            )->list:              # of words; empty where none were given
     "The names of the classes of a run."
-    found = self._column('SELECT classes FROM settings WHERE run=? ORDER BY rowid', run)
+    found = self._column('SELECT classes FROM run WHERE id=?', run)
     return from_json('classes', found[-1], list) if found else []
 
 # %% ../../nbs/ledger/28_ledger.ipynb #6e63338d
@@ -209,7 +215,7 @@ def ask(self:Ledger, run:int, # number of the run
         rows:Tensor|list,     # (b,) dataset rows, in the order of asking
         names:list=None):     # their files, if they have any
     "Write down the rows that a round asks, all or none of them."
-    check_count('round', round, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
     rows = as_column('rows', rows).tolist()
     if not rows or len(set(rows))<len(rows) or min(rows)<0:
         raise ValueError(f"rows={short(rows)} must name at least one row, from 0, each only once")
@@ -254,7 +260,9 @@ def answer(self:Ledger, run:int, # number of the run
                          f" {SKIP}, {UNSURE} and {OPEN}")
     for k,o in dict(by=by, note=note).items():
         if not isinstance(o, str): raise ValueError(f"{k}={short(o)} must be a word")
-    self._check_run(run)
+    n = len(self.classes(self._check_run(run)))
+    if n and (bad := [o for o in y if o>=n]):
+        raise ValueError(f"y holds the label {bad[0]}, but {n} classes have labels 0..{n-1}")
     sql = 'SELECT 1 FROM ask WHERE run=? AND row=?'
     if bad := [r for r in rows if not self._column(sql, run, r)]:
         raise ValueError(f"row {bad[0]} was not asked in run {run}")
@@ -285,7 +293,7 @@ def answers(self:Ledger, run:int,    # number of the run
 def begin_round(self:Ledger, run:int, # number of the run
                 round:int):           # whose training begins now
     "Write down that a round trains with the answers given so far; only the first time counts."
-    check_count('round', round, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
     self._check_run(run)
     if self._column('SELECT 1 FROM begun WHERE run=? AND round=?', run, round): return
     with self.writing() as db:
@@ -359,8 +367,8 @@ def end_round(self:Ledger, run:int, # number of the run
               n_labelled:int,       # labels given so far, held ones too
               metrics:dict):        # name -> number
     "Write down what a round measured."
-    check_count('round', round, 0, 2**62)
-    check_count('n_labelled', n_labelled, 0, 2**62)
+    round = check_count('round', round, 0, 2**62)
+    n_labelled = check_count('n_labelled', n_labelled, 0, 2**62)
     text = dict_as_json('metrics', metrics)
     if bad := {'round','n_labelled'} & set(metrics):
         raise ValueError(f"metrics may not be called {bad.pop()!r}")
@@ -421,12 +429,17 @@ def _given(answers):
         if len(twice := key[key.duplicated()]):
             raise ValueError(f"answers name {twice.iloc[0]!r} more than once")
         answers = dict(zip(key, columns['label']))
-    if isinstance(answers, dict): return {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
+    if isinstance(answers, dict):
+        given = {PurePath(str(k)).as_posix(): v for k,v in answers.items()}
+        if len(given)==len(answers): return given
+        raise ValueError(f"answers={short(answers)} name a row or a file more than once")
     raise ValueError(f"answers={short(answers)} must be a dict, a frame or the path of a CSV file")
 
 def _label(key, label, names):
     "A class name or number, or skip or unsure, as a number; None where nothing was answered."
-    if label is None or label!=label or label=='': return None
+    if not pd.api.types.is_scalar(label):
+        raise ValueError(f"label {short(label)} of {key!r} is neither a name nor a number")
+    if pd.isna(label) or label=='': return None
     if label in names: return names[label]
     if label in ('skip','unsure'): return dict(skip=SKIP, unsure=UNSURE)[label]
     n = len(names)
@@ -439,7 +452,8 @@ _LOCKS = {} # of this process, by file
 
 @patch
 @contextmanager
-def running(self:Ledger, run:int): # number of the run
+def running(self:Ledger, run:int, # number of the run
+            wait:float=10): # seconds: the workers of a study that was killed end within a few
     "A context that only one process at a time may enter; the same process may enter again."
     name = next(iter(self._column('SELECT name FROM run WHERE id=?', self._check_run(run))))
     if self.path is None:
@@ -447,7 +461,7 @@ def running(self:Ledger, run:int): # number of the run
         return
     file = self.path.absolute().with_name(f'{self.path.name}.{run}.lock')
     lock = _LOCKS.setdefault((os.getpid(),file), FileLock(file, thread_local=False))
-    try: lock.acquire(timeout=0)
+    try: lock.acquire(timeout=wait)
     except Timeout:
         raise ValueError(f"run {name!r} is going on in another process: wait for it, or give this"
                          " one another name") from None
@@ -463,6 +477,8 @@ def save_weights(self:Ledger, run:int, # number of the run
                 )->str:                # hash of their content
     "Keep tensors beside the ledger (not when it is in memory), and their hash in it."
     self._check_run(run)
+    if not isinstance(tensors, dict) or not all(isinstance(o, str) for o in tensors):
+        raise ValueError(f"tensors={short(tensors)} must be a dict whose keys are words")
     h = save_tensors(self.weights_folder, tensors)
     with self.writing() as db:
         old = self._hashes().values()
@@ -483,7 +499,7 @@ def weights(self:Ledger, run:int, # number of the run
            )->dict:               # name -> tensor on the CPU, or None
     "The tensors kept for `purpose`; None if there are none, or their file is missing or damaged."
     check_kind('purpose', purpose, str, 'a word')
-    h = self._hashes().get((run,purpose))
+    h = self._hashes().get((check_count('run', run),purpose))
     return load_tensors(self.weights_folder, h) if h else None
 
 @patch(as_prop=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from ..checks import check_count, check_kind, short
+from ..checks import check_count, check_kind, plain_text, short
 
 # %% ../../nbs/ledger/27_store.ipynb #302414e0
 def as_json(what:str, # what it is, for the error
@@ -132,6 +132,8 @@ def prepare(self:Store, readonly:bool): # no writing
         finally:
             if self.db.in_transaction: self.db.execute('ROLLBACK')
         self.verify()
+        # no line is changed, but SQLite refuses a file that may only be read
+        if not readonly: self.db.execute('UPDATE seal SET n=n WHERE 0')
 
 @patch
 def _make(self:Store):
@@ -283,10 +285,11 @@ def write_whole(file:Path,   # where to
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, file)
-    except OSError as e:
-        with suppress(OSError): tmp.unlink()
+    except (OSError, ValueError) as e:
+        with suppress(OSError, ValueError): tmp.unlink()
+        what,why = plain_text(file)[:200],getattr(e, 'strerror', None) or short(str(e))
         # a ValueError and an OSError
-        raise io.UnsupportedOperation(f"{file} cannot be written ({e.strerror})") from None
+        raise io.UnsupportedOperation(f"{what} cannot be written ({why})") from None
 
 def check_writable(out:str|Path): # path of a file to be
     "Refuse a path where no file can be written; trying leaves nothing behind."

@@ -53,7 +53,7 @@ class ASAL(Method):
         one_of('condition', condition, ['mu','mu+p'])
         one_of('ask', ask, ASK)
         one_of('precision', precision, PRECISIONS)
-        check_count('n_warm', n_warm, 0)
+        n_warm = check_count('n_warm', n_warm, 0)
         steps_of((1,), n_steps)
         batch_sizes((1,), bs, bs_U)
         check_hypers(lam4=lam4, **kw)
@@ -165,7 +165,7 @@ class Supervised(Method):
         if finetune: kw = {'clip': .1, **kw}
         if cbs is not None: self.cbs = FreshCallbacks(cbs)
         steps_of((1,), n_steps)
-        check_count('bs', bs)
+        bs = check_count('bs', bs)
         check_hypers(**kw)
         one_of('precision', precision, PRECISIONS)
         store_attr('finetune,n_steps,bs,precision')
@@ -203,7 +203,7 @@ class Random(Trained):
     "b unlabelled rows at random: the arm that every rule has to beat under its own training."
     def query(self, learn, data, pool, b, seed):
         rows = pool.idx_U
-        check_count('b', b, hi=len(rows), of='the unlabelled rows')
+        b = check_count('b', b, hi=len(rows), of='the unlabelled rows')
         return rows[torch.randperm(len(rows), generator=rng(seed, 'random')).to(rows.device)[:b]]
 
 # %% ../../nbs/loop/32_asal.ipynb #asal-task3

@@ -11,13 +11,15 @@ __all__ = ['COLUMNS', 'HELD', 'evaluate_on', 'held_interval', 'check_method', 'c
 # %% ../../nbs/loop/34_loop.ipynb #6f20ce64
 import contextlib, inspect, json, math, numbers, warnings
 import matplotlib.pyplot as plt, pandas as pd, torch
+from matplotlib.cbook import normalize_kwargs
+from matplotlib.lines import Line2D
 from fastcore.basics import patch, store_attr
 from fastcore.docments import docments
 from pathlib import Path
 from scipy.stats import binomtest
 from torch import Tensor
 from ..checks import (as_rows, check_count, check_kind, check_real, check_tensor,
-                            no_unknown, one_of, short)
+                            names_of, no_unknown, one_of, short)
 from ..core import aside, axes_of, environment, note, part, progress, seed_of, threads
 from ..ask.sampler import tie_key
 from ..ask.coldstart import first_rows
@@ -61,7 +63,7 @@ def held_interval(accuracy:float, # share of the held rows that are right
                   n:int,          # how many are held
                  )->dict: # n_held, low, high
     "The number of held rows and Wilson's 95 % interval of the accuracy; nan if it is unknown."
-    check_count('n', n, 0)
+    n = check_count('n', n, 0)
     must = 'be a share in 0..1, or nan'
     check_real('accuracy', accuracy, must, lambda o: 0 <= o <= 1 or math.isnan(o))
     if not n or math.isnan(accuracy): return dict(n_held=n, low=math.nan, high=math.nan)
@@ -76,8 +78,8 @@ def check_method(method,       # a `Method`
     "Refuse anything but a method, and data that it or the judging network cannot take."
     if not is_method(method):
         raise ValueError(
-            f"method={method!r} must have warm_up, fit and query, and is made by a call, such as"
-            " ASAL()")
+            f"method={short(method)} must have warm_up, fit and query, and is made by a call,"
+            " such as ASAL()")
     if hasattr(method, 'check'): method.check(data)
     if evaluate=='independent': check_shape(data.x_shape)
 
@@ -128,12 +130,13 @@ class ActiveLearning:
             kind = type(data).__name__
             raise ValueError(f"data must be an ImageData, such as get_data('digits'), not {kind}")
         check_count('number of classes', data.n_classes, 2)
-        check_count('seed', seed, 0)
+        seed = check_count('seed', seed, 0)
         one_of('first', first, ['random','kmeans','kcenter','typiclust','probcover'])
         one_of('evaluate', evaluate, ['model','independent'])
         check_method(method, data, evaluate)
         check_metrics(metrics, watch, data.classes)
         check_hold(hold)
+        check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
         if pool is not None and not isinstance(pool, Pool):
             raise ValueError(f"pool must be a Pool of labels that exist, not {brief(pool)}")
         if pool is not None and (len(pool),pool.n_classes)!=(len(data),data.n_classes):
@@ -392,6 +395,7 @@ def step(self:ActiveLearning,
         self.ledger.end_round(run, r, n, m)
         among = f" of {m['n_held']} held rows" if 'n_held' in m else ''
         note(f"round {r}: {n} labelled, accuracy {m['accuracy']:.3f}{among}")
+    else: note(f"round {r}: trained again, to choose more rows")
     if b:
         seed = self.seed_for('query', r)
         rows = self.method.query(learn, self.blind, self.pool, b, seed)
@@ -482,6 +486,8 @@ def plot(self:ActiveLearning,
          ax=None, # axes
          **kw):   # more for `plot`
     "The learning curve: accuracy against labelled rows; of held rows with their interval."
+    known = names_of(Line2D.set)
+    no_unknown(normalize_kwargs(kw, Line2D), known, ActiveLearning.plot)
     ax,t = axes_of(ax, 4.5, 2.8),self.results
     line, = ax.plot(t.n_labelled, t.accuracy, **{'marker': 'o', 'label': self.name, **kw})
     judged = 'test accuracy'
@@ -518,7 +524,7 @@ def tell(self:ActiveLearning,
         )->int:       # rows that still wait
     "Write answers down, each at once; a correction counts from the next round on."
     waited,told,bad = {*self.waiting.tolist()},[],[]
-    for pair in pairs_of(answers):
+    for pair in pairs_of(answers, is_numbered=False):
         kept,why = self.keep([pair], by, note)
         told += kept
         bad += why

@@ -71,7 +71,7 @@ def fit_key(learn, # untrained
            )->list: # plain values
     "What decides a fit: data, labels, weights at the start, and `how`."
     pool = learn.dls.pool
-    labels = [] if pool is None else [pool.y, pool.is_held]
+    labels = [] if pool is None else [pool.y, pool.is_held, pool.is_skipped]
     return [about(learn.dls.data), *labels, save_tensors(None, learn.model.state_dict()), *how]
 
 def run_steps(learn,      # what to train
@@ -107,7 +107,8 @@ def run_once(learn, # untrained
         make()
         return learn
     own = {k: v for k,v in how.settings.items() if k!='ask'}
-    what = [about(learn.dls.data), own, save_tensors(None, warm or {}), pool.y, pool.is_held, seed]
+    labels = [pool.y, pool.is_held, pool.is_skipped]
+    what = [about(learn.dls.data), own, save_tensors(None, warm or {}), *labels, seed]
     state = once(['first round', *what], make)
     learn.train_iter = int(state.pop(''))
     learn.model.load_state_dict(state)

@@ -86,7 +86,7 @@ def pick(rule,    # see `kind_of`
     "The b unlabelled rows that a rule asks for, whatever its kind."
     kind = kind_of(rule)
     U,L = [o.nonzero()[:,0] for o in (y<0, y>=0)]
-    check_count('batch size', b, hi=len(U), of='the unlabelled rows')
+    b = check_count('batch size', b, hi=len(U), of='the unlabelled rows')
     if kind=='p':
         scores = rule(torch.as_tensor(np.asarray(p)).float())
         return U[ask_positions(scores, U, b, seed)],scores
@@ -203,7 +203,7 @@ def to_modal(rule,    # see `kind_of`
         raise ValueError("a `Method` trains a network: name its classes")
     def strategy(learner, X_pool, n_instances=1):
         n = X_pool.shape[0] if hasattr(X_pool, 'shape') else len(X_pool)
-        check_count('n_instances', n_instances, hi=n, of='the rows of the pool')
+        n_instances = check_count('n_instances', n_instances, hi=n, of='the rows of the pool')
         X,y,p = None,[],None
         if kind=='p': p = _probabilities(learner, X_pool)
         else:

@@ -201,6 +201,6 @@ class ARAL(Method):
     def query(self, learn, data, pool, b, seed):
         "The b unlabelled rows of smallest score, ties by key: Algorithm 3, line 1 (D13)."
         same_pool(learn, data, pool)
-        check_count('budget b', b, hi=len(pool.idx_U), of='the unlabelled rows')
+        b = check_count('budget b', b, hi=len(pool.idx_U), of='the unlabelled rows')
         s = self.scores(learn, data, pool.idx_U, seed)
         return ask_rows(s.cpu(), pool.idx_U, b, seed)

@@ -43,7 +43,7 @@ def badge(h:Tensor,    # (n,k) features of the unlabelled rows
          )->Tensor:    # (b,) dataset rows, in the order taken
     "k-means++ on gradient embeddings, started at the longest, in memory of n-vectors: BADGE."
     n = check_tensor('h', h, 'n k', 'float', finite=True)['n']
-    check_count('budget b', b, hi=n, of='the unlabelled rows')
+    b = check_count('budget b', b, hi=n, of='the unlabelled rows')
     k,draw = tie_key(rows, seed).argsort(),rng(seed, 'badge')
     h,u = h[k],residual(p)[k]
     out = []

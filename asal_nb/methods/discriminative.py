@@ -27,15 +27,16 @@ def discriminate(z:Tensor,     # (n,k) fixed features
                 )->Tensor:     # (b,) positions, in the order asked
     "Rows that look least labelled to Ds refitted after each part (Gissin, Shalev-Shwartz 2019)."
     check_tensor('z', z, 'n k', 'float')
-    check_count('n_steps', n_steps)
+    n_steps = check_count('n_steps', n_steps)
     idx_L = as_rows(idx_L, len(z), 'idx_L').to(z.device)
     is_L = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     is_L[idx_L] = True
     if not is_L.any():
         raise ValueError('DiscriminativeAL needs at least one labelled row to tell the others from')
-    check_count('b', b, hi=int((~is_L).sum()), of='the unlabelled rows')
-    check_count('n_sub', n_sub)
-    z,out = (z - z.mean(0))/z.std(0).clamp_min(1e-6),[]
+    b = check_count('b', b, hi=int((~is_L).sum()), of='the unlabelled rows')
+    n_sub = check_count('n_sub', n_sub)
+    z,out = z.detach().float(),[]
+    z = (z - z.mean(0))/z.std(0).clamp_min(1e-6)
     for k,part in enumerate(torch.arange(b).tensor_split(min(n_sub, b))):
         with seeded(seed, 'discriminate', k): dsc = Discriminator(z.shape[1]).to(z.device)
         U = (~is_L).nonzero()[:,0]

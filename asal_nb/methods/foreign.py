@@ -12,7 +12,7 @@ import copy, inspect, re
 import numpy as np, torch
 from fastcore.basics import store_attr
 from sklearn.exceptions import NotFittedError
-from ..checks import no_unknown, short
+from ..checks import names_of, no_unknown, short
 from ..core import seeded
 from .geometry import Geometric, known
 
@@ -91,6 +91,8 @@ def from_modal(f,     # (learner, X_pool, n_instances) -> positions, or a tuple 
                 f"{name} wants a committee, or more than C's last layer is: {e}") from e
         at = _positions(i[0] if isinstance(i, tuple) and i else i, (~L).sum(), name)
         return np.flatnonzero(~L)[at]
+    if kw and not any(o.kind==o.VAR_KEYWORD for o in inspect.signature(f).parameters.values()):
+        no_unknown(kw, names_of(f), name)
     theirs = written(getattr(f, '__name__', f), kw)
     return Foreign(asks, theirs, train, space, name=f'modal-{name.lower()}')
 

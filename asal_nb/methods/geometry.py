@@ -17,11 +17,12 @@ from ..checks import as_rows, check_count, check_kind, check_real, check_tensor,
 from ..core import COLOURS
 from ..paper.adversarial import margin
 from ..ask.clusters import kmeans, one_per_centre
-from ..ask.sampler import keyed
-from ..ask.coldstart import kcenter, probcover, purity_radius, typiclust
+from ..ask.sampler import keyed, tie_key
+from ..ask.coldstart import farthest, kcenter, probcover, purity_radius, typiclust
 from ..ask.cover import class_width, cover, kernel_width
+from ..game.targets import mean_codes
 from ..loop.asal import warm_codes
-from .uncertainty import Rule, taps
+from .uncertainty import Rule, check_taps, penultimate, taps
 
 # %% ../../nbs/methods/37_geometry.ipynb #f1604a3a
 SPACES = 'code','penultimate','warm'
@@ -59,8 +60,16 @@ class Geometric(Rule):
 class CoreSet(Geometric):
     "Asks for the rows farthest from labelled ones, in turn: k-center (Sener, Savarese 2018)."
     def choose(self, learn, data, pool, b, seed):
-        "Greedy k-center, from the labelled rows on."
-        return keyed(kcenter, *known(self, learn, data, pool), b, seed)
+        "Greedy k-center, from the labelled rows on; features are made block by block."
+        if self.space!='penultimate':
+            return keyed(kcenter, *known(self, learn, data, pool), b, seed)
+        net,rows = check_taps(learn.model),torch.cat([pool.idx_L, pool.idx_U]).to(data.device)
+        rows = rows[tie_key(rows, seed).argsort()]
+        idx_L = torch.isin(rows, pool.idx_L.to(rows.device)).nonzero()[:,0]
+        mu = None if data.x.dim()==2 else mean_codes(net, data, rows) # vectors are encoded quickly
+        def at(i):
+            return penultimate(net, mean_codes(net, data, rows[i]) if mu is None else mu[i])
+        return rows[farthest(at, len(rows), idx_L, len(idx_L)+b)[len(idx_L):]]
 
 def known(rule, # a `Geometric`
           learn,# from `fit`

@@ -13,7 +13,7 @@ import torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastcore.basics import store_attr
 from torch import Tensor, nn
-from ..checks import check_count, check_kind, check_tensor, check_weight, one_of
+from ..checks import check_count, check_tensor, check_weight, one_of
 from ..core import seed_of, seeded
 from ..paper.url import pool_mean
 from ..ask.sampler import ask_rows, tie_key
@@ -128,7 +128,7 @@ class LossTrainer(Supervised):
                  **kw):       # of `Supervised`: finetune, n_steps, bs, alpha and the like
         super().__init__(**kw)
         one_of('how', how, ['hinge','ranknet'])
-        check_count('width', width)
+        width = check_count('width', width)
         for k,v in (('lam',lam), ('xi',xi), ('stop',stop)): check_weight(k, v)
         store_attr('how,lam,xi,stop,width')
     def fit(self, data, pool, warm, seed):
@@ -147,7 +147,7 @@ def random_rows(rows,   # (m,) dataset rows
           seed=0, # of the draw
          )->Tensor: # dataset rows, ascending
     "n of the rows at random, whatever their order."
-    rows = check_kind('rows', rows, Tensor, 'a tensor')
+    check_tensor('rows', rows, 'm', 'int')
     if n is None or check_count('n', n) >= len(rows): return rows
     return rows[tie_key(rows, seed_of(seed, 'drawn')).argsort()[:n]].sort().values
 

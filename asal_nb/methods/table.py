@@ -9,7 +9,7 @@ __all__ = ['METHODS', 'method_of']
 
 # %% ../../nbs/methods/49_table.ipynb #table-4
 import inspect
-from ..checks import UnknownKeyword, names_of, one_of, unknown_keyword
+from ..checks import UnknownKeyword, check_kind, names_of, one_of, unknown_keyword
 from ..loop.asal import ASAL, Random, Supervised
 from .uncertainty import BALD, Entropy, LeastConfidence, Margin
 from .geometry import (
@@ -38,6 +38,7 @@ def method_of(name:str, # one of `METHODS`
     "The method called `name`, with its switches."
     make = METHODS[one_of('method', name, METHODS)]
     own = inspect.signature(make).parameters
+    check_kind('train', train, (str,type(None)), 'the name of a training')
     if train and 'train' not in own:
         raise ValueError(
             f"train={train!r} is for methods that only ask; {name!r} brings its own training")

@@ -35,7 +35,7 @@ def log_p_instance(u:Tensor,      # (2n,k) projected codes of view 1, then of vi
     n = check_tensor('u', u, 'm k', 'float')['m']
     if n % 2:
         raise ValueError(f"u has {n} rows, but must have two views of each image, an even number")
-    check_real('temp', temp, 'be above 0', lambda o: o > 0)
+    check_real('temp', temp, 'be above 0 and finite', lambda o: 0 < o < 2**63)
     u,i = F.normalize(u, dim=1),torch.arange(n, device=u.device)
     logits = (u @ u.T/temp).masked_fill(i[:,None]==i, -torch.inf)
     return logits.log_softmax(1)[i, i.roll(n//2)]

@@ -11,7 +11,7 @@ __all__ = ['vae_loss', 'check_terms', 'warm_loss', 'show_shares']
 import numbers, torch
 from matplotlib import pyplot as plt
 from torch import Tensor
-from ..checks import check_kind, check_tensor, check_weight, short
+from ..checks import check_kind, check_real, check_tensor, check_weight, short
 from ..core import axes_of
 
 # %% ../../nbs/paper/06_objective.ipynb #6314ceaf
@@ -35,6 +35,7 @@ def check_terms(terms:dict,   # name -> scalar tensor, or number
     "Refuse a term that is not a mean, and a weight below 0."
     for k,v in terms.items():
         if isinstance(v, Tensor): check_tensor(k, v, '')
+        else: check_real(k, v, 'be a scalar tensor or a number', lambda o: True)
     for k,v in weights.items(): check_weight(k, v)
 
 # %% ../../nbs/paper/06_objective.ipynb #27b3e287

@@ -168,7 +168,7 @@ def refuse_unequal(conds,    # names of arms to their `conditions`
                    vary=()): # conditions that may differ
     "Refuses arms that differ in a condition not named in `vary`, listing what differs."
     vary = [vary] if isinstance(vary, str) else vary
-    vary = as_list('vary', vary, f"conditions: {', '.join(CONDITIONS)}", 0)
+    vary = as_list('vary', vary, f"conditions: {', '.join(CONDITIONS)}", 0, any_order=True)
     for o in vary: one_of('vary', o, CONDITIONS)
     bad = {c: o for c,o in unequal(conds).items() if c not in vary}
     if not bad: return

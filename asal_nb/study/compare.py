@@ -8,12 +8,15 @@ Docs: https://asal-nb.github.io/asal-nb/study/compare.html.md"""
 __all__ = ['run_settings', 'Job', 'jobs_of', 'unfinished', 'check_seeds', 'compare', 'rerun']
 
 # %% ../../nbs/study/55_compare.ipynb #08468094
-import contextlib, io, json, math, os, pandas as pd, shutil, tempfile, time, warnings
-from dataclasses import dataclass
+import contextlib, hashlib, io, json, math, os, pandas as pd, shutil, sys
+import tempfile, time, warnings
+from dataclasses import dataclass, replace
 from fastcore.basics import patch
+from functools import cache
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from pathlib import Path
 from threading import Lock, Thread
-from ..checks import check_count, one_of, short, strict
+from ..checks import check_count, check_kind, one_of, short, strict
 from ..core import bar, environment, is_watched, silent, threads
 from ..ledger.store import as_json
 from ..ledger.ledger import Ledger, is_whole, settings_diff
@@ -48,6 +51,7 @@ class Job:
     settings: dict # of the run, as the ledger keeps them
     key: str       # of its first rows
     device: str    # where its data are
+    file: Path=None # of its own ledger until it is over; None: in memory
     @property
     def run(self): return f'{self.name}/{self.seed}' # its name in the ledger
 
@@ -118,35 +122,43 @@ def _alone(folder):
     no_output = contextlib.redirect_stdout(io.StringIO())
     with _turn, silent(), threads(1), once.in_folder(folder), no_output: yield
 
-_watched = {} # in a process of loky's: the folder of its job
+_shared = {} # in a process of loky's: the folder of its job, if nobody needs it later
 
-def _end_with(parent, folder):
-    "In another process than `parent`: end it as soon as `parent` has ended, without `folder`."
-    def watch():
+@cache
+def _end_with(parent):
+    "What begins a process of loky's: it ends as soon as `parent` has ended, with the folder."
+    def watch(): # sent by value, so it runs before anything of ours is imported
         while os.getppid()==parent: time.sleep(.5)
-        shutil.rmtree(_watched['folder'], ignore_errors=True)
+        folder = getattr(sys.modules.get(__name__), '_shared', {}).get('folder')
+        if folder: shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
-    if parent in (None, os.getpid()): return
-    is_first = not _watched
-    _watched['folder'] = folder
-    if is_first: Thread(target=watch, daemon=True).start()
+    def begin(): Thread(target=watch, daemon=True).start()
+    return begin
 
-def _first_job(job, folder=None, parent=None):
-    "Key and first rows of a seed; jobs leave in `folder` what they have in common."
-    _end_with(parent, folder)
+@contextlib.contextmanager
+def _begun(job, folder):
+    "The `ActiveLearning` of a job, which goes on where it was stopped."
+    _shared['folder'] = None if job.file else folder
     with _alone(folder):
-        return job.key,job.arm.loop(job.seed, job.plan, quiet=True).choose_first().tolist()
-
-def _arm_job(job, rows, folder=None, parent=None):
-    "One arm under one seed with these first rows: what `Ledger.add_run` takes."
-    _end_with(parent, folder)
-    with _alone(folder):
-        al = job.arm.loop(job.seed, job.plan, n_threads=1, quiet=True, watch=_counted)
-        al.ledger.save_first_rows(job.key, rows)
-        try: al.run()
+        try:
+            with Ledger(job.file) as led:
+                how = dict(ledger=led, n_threads=1, quiet=True, watch=_counted)
+                yield job.arm.loop(job.seed, job.plan, **how)
         except Exception as e:
             kind = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
             raise ValueError(f"arm {job.name!r} with seed {job.seed}: {kind}{e}") from e
+
+def _first_job(job, folder=None):
+    "Key and first rows of a seed; jobs leave in `folder` what they have in common."
+    with _begun(job, folder) as al:
+        al.open()
+        return job.key,al.choose_first().tolist()
+
+def _arm_job(job, rows, folder=None):
+    "One arm under one seed with these first rows: what `Ledger.add_run` takes."
+    with _begun(job, folder) as al:
+        al.ledger.save_first_rows(job.key, rows)
+        al.run()
         return dict(
             name=job.run, settings=run_settings(al), env=environment(al.data.device),
             lines=al.ledger.taken(al.run_id))
@@ -163,7 +175,8 @@ def _results_of(calls, backend, n_jobs, address):
     with contextlib.ExitStack() as over:
         try:
             client = over.enter_context(_client(address))
-            kw = dict(loky=dict(inner_max_num_threads=1), dask=dict(client=client), sequential={})
+            loky = dict(inner_max_num_threads=1, initializer=_end_with(os.getpid()))
+            kw = dict(loky=loky, dask=dict(client=client), sequential={})
             with parallel_config(backend, n_jobs=n_jobs, **kw[backend]):
                 run = Parallel(return_as='generator_unordered', batch_size=1)
         except ImportError as e:
@@ -182,14 +195,35 @@ def _in_waves(jobs, n):
     def place(j): return seeds.index(j.seed)//n,arms.index(j.name),seeds.index(j.seed)
     return sorted(jobs, key=place)
 
+@contextlib.contextmanager
+def _kept(ledger):
+    "The folder of what jobs share and have begun: beside the ledger until all of them are over."
+    if not ledger.path:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder: yield Path(folder)
+        return
+    folder = ledger.path.absolute().with_name(f'{ledger.path.name}.jobs')
+    folder.mkdir(exist_ok=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+def _file_of(job, folder):
+    "The file of a job's own ledger; other settings or other packages have another one."
+    what = as_json('job', [job.run,job.settings,environment(job.device)])
+    return folder/hashlib.blake2b(what.encode(), digest_size=16).hexdigest()/'run.db'
+
 def _work(jobs, ledger, folder, **kw):
     "Do the jobs: first rows, then arms; each is in the ledger when it is yielded."
-    here = folder,os.getpid() if kw['backend']=='loky' else None
+    # Dask may give a job to a second worker while the first one, thought dead, is at it
+    is_kept = ledger.path and kw['backend']!='dask'
+    if is_kept: jobs = [replace(j, file=_file_of(j, folder)) for j in jobs]
+    files = {j.run: j.file for j in jobs}
     firsts = {j.key: j for j in jobs if ledger.first_rows(j.key) is None}
-    for key,rows in _results_of([delayed(_first_job)(j, *here) for j in firsts.values()], **kw):
+    for key,rows in _results_of([delayed(_first_job)(j, folder) for j in firsts.values()], **kw):
         yield ledger.save_first_rows(key, rows)
-    calls = [delayed(_arm_job)(j, ledger.first_rows(j.key).tolist(), *here) for j in jobs]
-    for o in _results_of(calls, **kw): yield ledger.add_run(**o)
+    calls = [delayed(_arm_job)(j, ledger.first_rows(j.key).tolist(), folder) for j in jobs]
+    for o in _results_of(calls, **kw):
+        yield ledger.add_run(**o)
+        if is_kept: shutil.rmtree(files[o['name']].parent, ignore_errors=True)
 
 # %% ../../nbs/study/55_compare.ipynb #f431aec6
 @strict
@@ -210,9 +244,11 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
             quiet:bool=None, # no bar, no settings; None: none unless watched
            )->Study:
     "Every arm under every seed, and `Random` for each training; goes on where its ledger stands."
-    if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address:
+    if one_of('backend', backend, ['loky','dask','sequential'])!='dask' and address is not None:
         raise ValueError(f"address={short(address)} is for backend='dask', not {backend!r}")
-    if n_jobs not in (None, -1): check_count('n_jobs', n_jobs)
+    if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs==-1):
+        n_jobs = check_count('n_jobs', n_jobs)
+    check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
     arms,seeds = with_random(as_arms(arms)),check_seeds(seeds)
     plan = dict(
         data=data, b=b, rounds=rounds, n_first=n_first, first=first, evaluate=evaluate, last=last)
@@ -226,7 +262,7 @@ def compare(arms:dict,       # names to methods, or to `Arm`s with a plan of the
         n_jobs = n_jobs or dict(loky=here, dask=-1, sequential=1)[backend]
         left = _in_waves(unfinished(jobs, led), n_jobs)
         n = len(left) + len({o.key for o in left if led.first_rows(o.key) is None})
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with _kept(led) as folder:
             work = _work(left, led, folder, backend=backend, n_jobs=n_jobs, address=address)
             done = 0
             try:

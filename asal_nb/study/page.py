@@ -15,6 +15,7 @@ from html import escape
 from matplotlib.figure import Figure
 from pathlib import Path
 from ..checks import check_kind, plain_text, short
+from ..core import as_path
 from ..ledger.store import check_writable, write_whole
 from .arms import asks_at_random, own_settings, terms_of, trainer_settings
 from .study import Study
@@ -110,6 +111,7 @@ def pitfalls(self:Study,
             )->pd.DataFrame: # a line a pitfall: question, covered, why
     "Which of five published pitfalls this study covers, and why not the others (Lüth et al. 2023)."
     for o in others: check_kind('others', o, Study, 'studies')
+    tuned = plain_text(check_kind('tuned', tuned, str, 'a text'))
     runs = [r for o in (self,*others) for r in o.runs.values()]
     lines = [(question, *f(runs, tuned)) for _,question,f in PITFALLS]
     return pd.DataFrame(lines, [o for o,*_ in PITFALLS], ['question','covered','why'])
@@ -155,6 +157,7 @@ def page(title, # of the page
          parts, # of heading, prose, HTML
         )->str:
     "A page that needs nothing but itself; text is escaped, control characters are shown."
+    check_kind('title', title, str, 'a text')
     is_list = isinstance(parts, (list,tuple))
     if not is_list or not all(isinstance(o, tuple) and len(o)==3 for o in parts):
         raise ValueError(f"parts={short(parts)} must list triples of heading, prose and HTML")
@@ -234,7 +237,7 @@ def page_at(path,        # of the page to be
     "A path to a page; refused before anything is drawn."
     if not isinstance(path, (str,Path)) or Path(path).suffix.lower() not in ('.html','.htm'):
         raise ValueError(f"{name}={short(path)} must name a page, and so end in .html")
-    path = Path(path)
+    path = as_path(name, path)
     if not path.parent.is_dir():
         why = f"there is no folder {str(path.parent)!r}"
         raise ValueError(f"{name}={str(path)!r} cannot be written: {why}")

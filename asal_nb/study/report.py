@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from itertools import product
 from scipy.stats import spearmanr
 from ..checks import as_list, check_count, one_of, short
-from ..core import COLOURS
+from ..core import COLOURS, axes_of
 from ..paper.adversarial import entropy
 from ..game.targets import codes
 from ..game.warmup import show_codes
@@ -21,7 +21,7 @@ from ..game.learner import ASALLearner
 from ..game.asking import seen_by_dsc
 from .statistics import differences, show_verdicts, verdicts
 from .arms import data_at
-from .study import Study, axes_of, label_of, show_matrix
+from .study import Study, label_of, show_matrix
 
 # %% ../../nbs/study/56_report.ipynb #bcd6b122
 @patch
@@ -60,7 +60,7 @@ def compare_seeds(self:Study,
                   level=.95, # 1 minus the chance of any false verdict among these
                  )->pd.DataFrame: # mean, lo, hi, p, verdict; a line for each of the others
     "One arm minus each of a few others, seed by seed, corrected for their number (Holm)."
-    others = as_list('others', others, 'names of arms, at least one')
+    others = as_list('others', others, 'names of arms, at least one', any_order=True)
     for o in others: one_of('others', o, self.arms)
     if len(set(others))<len(others): raise ValueError(f"others={short(others)} names an arm twice")
     one_of('arm', arm, self.arms)
@@ -135,7 +135,8 @@ def show_chosen(self:Study,
 # %% ../../nbs/study/56_report.ipynb #63202a3b
 def _rows(name, o, hi=None):
     "Dataset rows as a list."
-    o = o.tolist() if hasattr(o, 'tolist') and not isinstance(o, type) else o
+    is_sparse = isinstance(o, torch.Tensor) and o.layout!=torch.strided
+    o = o.tolist() if hasattr(o, 'tolist') and not (is_sparse or isinstance(o, type)) else o
     if not isinstance(o, (list,tuple,set,range)):
         raise ValueError(f"{name}={short(o)} must list dataset rows")
     return [check_count(name, i, 0, hi, 'the rows') for i in o]

@@ -81,7 +81,7 @@ def bootstrap_t(d,           # (S,) values, one a seed
     "Mean and its studentised bootstrap interval (Efron and Tibshirani 1993, ch. 12)."
     d = _seeds('d', d, 1)
     n,m = len(d),d.mean()
-    check_count('n_boot', n_boot)
+    n_boot = check_count('n_boot', n_boot)
     ends = [.5 - _level(level)/2, .5 + level/2]
     if n**n <= n_boot: i = np.indices((n,)*n).reshape(n, -1).T
     else: i = np.random.default_rng(seed_of(seed, 'bootstrap')).integers(n, size=(n_boot,n))
@@ -209,7 +209,7 @@ def detectable(sd,        # of the differences, from seed to seed
                chance=.8, # of finding it
               )->float:   # in the unit of `sd`
     "The smallest true mean difference that is found with the given chance."
-    check_count('k', k)
+    k = check_count('k', k)
     level = 1 - (1-_level(level))/k
     check_real('sd', sd, 'be above 0', lambda o: 0 < o < math.inf)
     must = f'lie between {1-level:g} and 1'
