@@ -78,7 +78,7 @@ def faults(tab):
 
 
 def test_there_are_pages():
-    notebooks = [p for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if 'checkpoint' not in p.name]
+    notebooks = [p for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if '.ipynb_checkpoints' not in p.parts]
     assert len(PAGES) == len(notebooks) > 0, 'run make docs'
 
 
