@@ -1,8 +1,8 @@
 "A person or any oracle answers: each answer stays, and the run is a function of the ledger."
 import csv
 import json
-import math
 import warnings
+import math
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,9 +154,24 @@ def test_skip_unsure_and_missing():
     with pytest.raises(ValueError, match='a person must answer.*al.next'): start().run()
 
 
+def test_a_new_run_beside_another_says_that_it_asks_anew(tmp_path):
+    "And takes what the other one knows from its CSV; a run that goes on says nothing."
+    al = start(ledger=tmp_path/'a.db')
+    al.tell(truth(al.next()))
+    al.to_csv(tmp_path/'labels.csv')
+    with pytest.warns(UserWarning, match='new run beside .*labels.csv'):
+        start(ledger=tmp_path/'a.db', seed=1).next()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        start(ledger=tmp_path/'a.db').next()
+        known = start(ledger=tmp_path/'a.db', seed=2, oracle=tmp_path/'labels.csv')
+        with pytest.raises(ValueError, match=r'al.next\(\)'): known.run()
+
+
 def test_tell_and_undo():
     al = start()
-    with pytest.raises(ValueError, match="'p00.png'.*was not asked"): al.tell({'p00.png': 'cat'})
+    with pytest.raises(ValueError, match="'p00.png'.*was not asked.*al.next"):
+        al.tell({'p00.png': 'cat'})
     with pytest.raises(ValueError, match='no answer to take back'): al.undo()
     asked = al.next()
     assert {*asked} == {*al.waiting.tolist()} == {*al.next()}

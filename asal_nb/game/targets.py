@@ -92,7 +92,8 @@ def mean_codes(net:ASALNet, # with E
     return mu
 
 @contextlib.contextmanager
-def at_rest(net:nn.Module):
+def at_rest(net:nn.Module # any network
+           ):             # a context that gives it
     "Within the block the network is in inference mode; after it, in the mode it was in."
     was = net.training
     try: yield net.eval()

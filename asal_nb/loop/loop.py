@@ -217,9 +217,16 @@ def open(self:ActiveLearning)->int:
     "The run's number in the ledger, where it begins or goes on; nothing is trained."
     if self.run_id is None:
         with threads(self.n_threads): where = environment(self.data.device)
+        others = [o['name'] for o in self.ledger.runs() if o['name']!=self.name]
         self.run_id = self.ledger.open_run(
             self.name, self.settings, where, files=self.names.files, classes=self.names.classes,
             exam=self.data.exam)
+        is_new = not len(self.ledger.answers(self.run_id)[0])
+        if is_new and others and getattr(self.oracle, 'is_empty', False):
+            warnings.warn(
+                f"{self.name!r} is a new run beside {others[-1]!r} and asks for labels anew; with"
+                " oracle='labels.csv', written by the other run's to_csv, it asks only for the"
+                " rest", stacklevel=2)
     return self.run_id
 
 @patch
@@ -324,7 +331,8 @@ def keep(self:ActiveLearning,
         try: self.ledger.answer(self.run_id, list(good), list(good.values()), by=by, note=note)
         except ValueError as e:
             who = f'{brief(pairs[0][0])}: ' if len(pairs)==1 else ''
-            return [],[*bad, f'{who}{e}']
+            hint = '; al.next() gives the rows that are asked' if 'not asked' in str(e) else ''
+            return [],[*bad, f'{who}{e}{hint}']
     return list(good),bad
 
 def refuse_answers(bad:list,   # sentences
