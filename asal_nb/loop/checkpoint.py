@@ -19,6 +19,7 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 from types import FunctionType
+from ..data.batches import RowsDL
 from ..ledger.store import as_json, write_whole
 
 # %% ../../nbs/loop/30_checkpoint.ipynb #ckpt-10
@@ -130,7 +131,8 @@ def reaches(learn, # a `Learner` in a fit
            )->bool:
     "Does `state_of` reach all that the rest of the fit depends on?"
     fixed = Tensor,FunctionType,type,np.ufunc
-    others = [o for o in learn.cbs if not is_known(o)]
+    dl,others = learn.dls.train,[o for o in learn.cbs if not is_known(o)]
+    if not isinstance(dl, RowsDL) or dl.dataset.rng is not learn.dls.rng: return False
     held = [v for o in others for k,v in vars(o).items() if k not in ('learn',*plain_of(o))]
     if is_within and others or not all(isinstance(v, fixed) for v in held): return False
     return all(p.grad is None for group in learn.opt.param_lists for p in group)
