@@ -53,7 +53,7 @@ def trained(method, data, pool):
     return [v.clone() for o in nets for v in o.values()]
 
 
-def stopped_often(method, data, pool, steps, folder, n_stops=5):
+def stopped_often(method, data, pool, steps, folder, n_stops=3):
     "Steps done twice, where it is stopped again and again; the end must have the same bits"
     steps.update(n=0, stop=None)
     whole = trained(method, data, pool)
@@ -73,12 +73,12 @@ def stopped_often(method, data, pool, steps, folder, n_stops=5):
 
 PLAIN = dict(n_steps=14, bs=32, p_drop=.25)
 METHODS = dict(
-    asal=lambda: ASAL(n_warm=9, n_steps=17, h='pseudo+propagate'),
-    clusters=lambda: ASAL(n_warm=9, n_steps=9, h_warm='cluster', h='cluster'),
+    asal=lambda: ASAL(n_warm=6, n_steps=9, h='pseudo+propagate'),
+    clusters=lambda: ASAL(n_warm=6, n_steps=5, h_warm='cluster', h='cluster'),
     supervised=lambda: Supervised(**PLAIN), learning_loss=lambda: LearningLoss(**PLAIN),
     vaal=lambda: VAAL(Supervised(**PLAIN), n_steps=14, augment=True),
     sraal=lambda: SRAAL(Supervised(**PLAIN), n_steps=9, uncertainty='task'),
-    dgaal=lambda: DGAAL(Supervised(**PLAIN), n_steps=20))
+    dgaal=lambda: DGAAL(Supervised(**PLAIN), n_steps=12))
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -97,19 +97,19 @@ class Second(Callback):
 
 
 class Decays(Callback):
-    "Plain values that change within an epoch and after it"
+    "Plain values that change within an epoch and after it, by the mean loss"
     run_valid = False
     def before_fit(self): self.n, self.share = 0, 1.
     def after_batch(self): self.n += 1
     def before_step(self):
         for p in self.model.parameters():
             if p.grad is not None: p.grad *= self.share/(1 + self.n % 3)
-    def after_epoch(self): self.share *= .7
+    def after_epoch(self): self.share = .3*float(self.recorder.smooth_loss.value)
 
 
 STATE = dict(  # how far it falls back
     mixup=(MixUp, 'nowhere'), plain=(Decays, 'epoch'), second=(Second, 'start'),
-    sums=(lambda: GradientAccumulation(80), 'epoch'),
+    sums=(lambda: GradientAccumulation(100), 'epoch'),
     stop=(lambda: EarlyStoppingCallback('train_loss', min_delta=.05, patience=1), 'epoch'))
 
 

@@ -140,7 +140,9 @@ def reaches(learn, # a `Learner` in a fit
 # %% ../../nbs/loop/30_checkpoint.ipynb #ckpt-17
 class Batches:
     "A training loader whose batches pass through a `Checkpoint`."
-    def __init__(self, dl, through): # a loader; a function that gives its batches
+    def __init__(self,
+        dl,       # a loader
+        through): # gives the batches of a loader
         self.dl,self.through = dl,through
     def __len__(self): return len(self.dl)
     def __iter__(self): return self.through(self.dl)
