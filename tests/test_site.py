@@ -78,8 +78,9 @@ def faults(tab):
 
 
 def test_there_are_pages():
-    notebooks = [p for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if 'checkpoint' not in p.name]
-    assert len(PAGES) == len(notebooks) > 0, 'run make docs'
+    pages = [p.parts for p in (ROOT/'nbs').rglob('[!_.]*.ipynb')]
+    n = sum('.ipynb_checkpoints' not in o for o in pages)
+    assert len(PAGES) == n > 0, 'run make docs'
 
 
 @pytest.mark.parametrize('page', PAGES)
