@@ -18,7 +18,8 @@ find_uv() {
 
 install() {
   uv=$(find_uv)
-  if [ -n "$uv" ] && "$uv" pip install -q --python "$venv/bin/python" "$@"; then return; fi
+  # Bytecode is written here, once: without it each of the many processes of the tests compiles every library anew
+  if [ -n "$uv" ] && "$uv" pip install -q --compile-bytecode --python "$venv/bin/python" "$@"; then return; fi
   "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null
   "$venv/bin/python" -m pip install -q "$@"
 }

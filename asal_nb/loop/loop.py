@@ -217,17 +217,21 @@ def open(self:ActiveLearning)->int:
     "The run's number in the ledger, where it begins or goes on; nothing is trained."
     if self.run_id is None:
         with threads(self.n_threads): where = environment(self.data.device)
-        others = [o['name'] for o in self.ledger.runs() if o['name']!=self.name]
         self.run_id = self.ledger.open_run(
             self.name, self.settings, where, files=self.names.files, classes=self.names.classes,
             exam=self.data.exam)
-        is_new = not len(self.ledger.answers(self.run_id)[0])
-        if is_new and others and getattr(self.oracle, 'is_empty', False):
-            warnings.warn(
-                f"{self.name!r} is a new run beside {others[-1]!r} and asks for labels anew; with"
-                " oracle='labels.csv', written by the other run's to_csv, it asks only for the"
-                " rest", stacklevel=2)
+        if getattr(self.oracle, 'is_empty', False): self.warn_anew()
     return self.run_id
+
+@patch
+def warn_anew(self:ActiveLearning):
+    "Where a person answers: say that a new run does not take the labels of another one."
+    others = [o['name'] for o in self.ledger.runs() if o['name']!=self.name]
+    if not others or len(self.ledger.answers(self.run_id)[0]): return
+    warnings.warn(
+        f"{self.name!r} is a new run beside {others[-1]!r} and asks for labels anew; with"
+        " oracle='labels.csv', written by the other run's to_csv, it asks only for the rest",
+        stacklevel=3)
 
 @patch
 def pool_at(self:ActiveLearning, r:int # which round
