@@ -12,7 +12,7 @@ __all__ = ['SETS', 'FORMATS', 'FITS', 'MOST_PIXELS', 'LARGE', 'one_at_a_time', '
 
 # %% ../../nbs/data/12_sources.ipynb #03ac36cb
 import matplotlib.pyplot as plt, numpy as np, os, pandas as pd
-import threading, torch, warnings
+import threading, torch, torchvision, warnings
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
 from ..checks import as_list, check_count, check_tensor, one_of, short
 from ..core import axes_of
 
@@ -220,8 +221,7 @@ def read_set(name:str,           # one of `SETS`
              root:str|Path=None, # where its files are; None: the environment's ASAL_DATA, or ./data
             )->tuple:            # x (N,C,H,W) uint8, y, x_test, y_test, class names
     "A torchvision set; it is downloaded if its files are not there."
-    from torchvision import datasets # here, not above: it takes a second
-    cls = getattr(datasets, SETS[one_of('name', name, SETS)][0])
+    cls = getattr(torchvision.datasets, SETS[one_of('name', name, SETS)][0])
     root = Path(root or os.environ.get('ASAL_DATA') or 'data')
     try: train,test = [open_set(cls, root, part) for part in ('train','test')]
     except Exception as e:
@@ -312,7 +312,6 @@ def bytes_of(im:Image.Image, # an opened image
              fit:str,        # how it is fitted
             )->tuple:        # (n_in,height,width) uint8; brightest value if it was scaled
     "The pixels of `im`."
-    from torchvision.transforms.functional import pil_to_tensor
     n = im.width*im.height
     if n>MOST_PIXELS:
         raise ValueError(f"it has {n/1e6:.0f} million pixels, but at most {MOST_PIXELS/1e6:.0f}"
@@ -388,7 +387,6 @@ def show_classes(x:Tensor,         # (N,C,H,W)
                  ax:plt.Axes=None, # matplotlib axes; None: new ones
                 )->plt.Axes:
     "Draw the first `n` images of each class as one line of a mosaic; return the axes."
-    from torchvision.utils import make_grid
     n_rows = check_tensor('x', x, 'n C H W')['n']
     if x.is_complex(): raise ValueError(f"x is {x.dtype}, but must be bytes or floats in [0,1]")
     y,classes = check_y('y', y, n_rows),as_list('classes', classes, 'names')
@@ -398,7 +396,7 @@ def show_classes(x:Tensor,         # (N,C,H,W)
     grid = x.new_zeros(len(classes), n, *x.shape[1:])
     for c,line in enumerate(grid): line[:(y==c).sum()] = x[y==c][:n]
     grid = grid.flatten(0, 1)[:, :3 if x.shape[1]>=3 else 1]
-    im = make_grid(grid, nrow=n, padding=1, pad_value=0)
+    im = torchvision.utils.make_grid(grid, nrow=n, padding=1, pad_value=0)
     h = x.shape[-1]+1
     ax.imshow(im.permute(1,2,0).cpu().numpy())
     ax.set_yticks([h*(i+.5) for i in range(len(classes))], classes)
