@@ -186,6 +186,10 @@ def check_kind(name:str,  # the argument's name, for the message
     if isinstance(o, kind): return o
     raise ValueError(f"{name} must be {what}, not {type(o).__name__}")
 
+def _check_stored(name, x):
+    if x.layout!=torch.strided: raise ValueError(f"{name} is sparse; give {name}.to_dense()")
+    if x.is_meta: raise ValueError(f"{name} is on the meta device: it has a shape, but no values")
+
 def check_tensor(name:str,   # the argument's name, for the message
                  x:Tensor,   # the value
                  shape:str,  # such as 'n nz', 'n 3 …'
@@ -195,7 +199,7 @@ def check_tensor(name:str,   # the argument's name, for the message
                 )->dict:     # the lengths of all letters
     "Refuse anything but a tensor of this shape and type; return the lengths of its letters."
     check_kind(name, x, Tensor, f'a tensor of shape ({shape})')
-    if x.layout!=torch.strided: raise ValueError(f"{name} is sparse; give {name}.to_dense()")
+    _check_stored(name, x)
     dims = shape.split()
     rest = dims[-1:]==['…']
     if rest: dims = dims[:-1]
@@ -276,7 +280,7 @@ def as_column(name:str,  # the argument's name, for the message
     "`o` as a tensor; refuses anything but one column of whole numbers."
     wrong = f"{name}={short(o)} must be a list of whole numbers"
     if isinstance(o, Tensor):
-        if o.layout!=torch.strided: raise ValueError(f"{name} is sparse; give {name}.to_dense()")
+        _check_stored(name, o)
         o,kind = o.detach().cpu().resolve_conj().resolve_neg(),str(o.dtype)
     else:
         is_array = isinstance(o, (list,tuple,range)) or hasattr(o, '__array__')

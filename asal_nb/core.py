@@ -6,7 +6,8 @@ Docs: https://asal-nb.github.io/asal-nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'seed_of', 'check_device', 'rng', 'seeded', 'threads', 'environment', 'silent', 'in_notebook', 'is_watched',
-           'Progress', 'under_way', 'progress', 'note', 'part', 'aside', 'bar', 'as_path', 'read_table', 'axes_of']
+           'Progress', 'under_way', 'progress', 'training', 'note', 'part', 'aside', 'bar', 'as_path', 'read_table',
+           'axes_of']
 
 # %% ../nbs/01_core.ipynb #0267bc84
 import contextlib, hashlib, io, os, platform, random, re, sys, warnings
@@ -117,15 +118,17 @@ class Progress(tqdm):
         what:str='',    # the name of the job
         total:int=1,    # its units, such as rounds
         n:int=0,        # units that were done before
-        is_shown=True): # or is everything passed over in silence?
+        is_shown=True,  # or is everything passed over in silence?
+        delay=1e-3):    # s before it is drawn; if it ends earlier, nothing stays
         self.lines,self.status,self.at,self.out = [],'',None,None
         self.begun,self.n_fits,self.n_fits_before = n,0,1
+        self.is_drawn = False
         self.is_page = is_shown and in_notebook()
         width = dict(ncols=100) if self.is_page else dict(dynamic_ncols=True)
         super().__init__(
             desc=what, total=total, initial=n, disable=not is_shown, leave=False,
             file=io.StringIO() if self.is_page else sys.stdout, **width,
-            mininterval=.25, miniters=0, smoothing=0, delay=1e-3, # first drawn after .25 s
+            mininterval=.25, miniters=0, smoothing=0, delay=delay,
             bar_format='{desc} {bar} {percentage:3.0f} %{postfix}, {remaining} left')
     @property
     def format_dict(self):
@@ -137,6 +140,7 @@ class Progress(tqdm):
         return super().format_dict | dict(postfix=', '.join(words))
     def display(self, msg=None, pos=None):
         "Draw the bar: on its line of the terminal, or under its lines in the notebook."
+        self.delay,self.is_drawn = 1e-3,True
         if not self.is_page: return super().display(msg, pos)
         from IPython.display import display
         text = '\n'.join(self.lines + [str(self) if msg is None else msg])
@@ -147,6 +151,7 @@ class Progress(tqdm):
         "Show a line that stays."
         if self.disable: return
         self.lines.append(text)
+        self.delay = 1e-3 # there is something to show
         if self.is_page: self.update(0)
         else: self.write(text, file=self.fp)
     def begin(self, what:str):
@@ -178,10 +183,11 @@ class Progress(tqdm):
     def close(self):
         "Take the bar away; the lines stay."
         was_shown,self.at = not self.disable,None
+        if was_shown and self.is_drawn and not self.lines:
+            done = 'finished' if self.total==1 else f'{int(self.n)} of {self.total}'
+            self.line(f'{self.desc}: {done}')
         super().close()
-        if not (was_shown and self.is_page and (self.lines or self.out)): return
-        if not self.lines: self.lines.append(f'{self.desc}: {int(self.n)} of {self.total}')
-        self.display('')
+        if was_shown and self.is_page and self.lines: self.display('')
 
 # %% ../nbs/01_core.ipynb #core-run
 _under_way = ContextVar('_under_way', default=None)
@@ -200,13 +206,14 @@ def progress(what:str,      # the name of the job
              total:int=1,   # its units, such as rounds
              n:int=0,       # units that were done before
              quiet:bool=None, # None: quiet unless watched
+             delay:float=1e-3,# s before the bar is drawn
             ):              # a context that gives a `Progress`
     "Within the block, one bar for all work; with quiet=True none, whoever does the work."
     for k,v in (('total', total), ('n', n)): check_count(k, v, 0)
     check_kind('quiet', quiet, (bool,type(None)), 'True, False or None')
     shows = is_watched() if quiet is None else not (quiet or _silenced)
     with contextlib.ExitStack() as over:
-        p = over.enter_context(contextlib.closing(Progress(what, total, n, shows)))
+        p = over.enter_context(contextlib.closing(Progress(what, total, n, shows, delay)))
         over.enter_context(silent())
         if under_way() is None: over.callback(_under_way.reset, _under_way.set(p))
         if shows and not p.is_page:
@@ -216,6 +223,16 @@ def progress(what:str,      # the name of the job
         except KeyboardInterrupt:
             p.line(f'{what}: stopped' + (f' in {p.status}' if p.status else ''))
             raise
+
+@contextlib.contextmanager
+def training():
+    "Within the block, a bar of its own for a training that belongs to no job under way."
+    if under_way() is not None:
+        yield
+        return
+    with progress('training', delay=2) as p:
+        yield
+        p.end()
 
 def note(text:str): # such as 'round 3: 80 labelled'
     "A line under the job under way; nothing where none is."
@@ -239,17 +256,17 @@ def aside():
 def bar(it:Iterable,     # items to go through
         total:int=None,  # its length, when it has none
         quiet:bool=None, # None: quiet unless watched
-        comment:str='',  # shown beside the bar, and in a line when all is done
+        comment:str='',  # shown beside the bar, and in its last line
        )->Iterable:      # the same items
-    "Go through `it` under a progress bar, or silently if nobody watches."
+    "Go through `it`, under a bar if it takes over two seconds and somebody watches."
     if not is_watched() if quiet is None else (quiet or _silenced):
         yield from it
         return
-    with contextlib.closing(Progress(comment, len(it) if total is None else total)) as p:
+    n = len(it) if total is None else total
+    with contextlib.closing(Progress(comment, n, delay=2)) as p:
         for o in it:
             yield o
             p.update()
-        if comment: p.line(f'{comment}: {int(p.n)} of {p.total}')
 
 # %% ../nbs/01_core.ipynb #core-table-2
 def as_path(name:str,      # the argument's name, for the message

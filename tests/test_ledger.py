@@ -476,6 +476,13 @@ def hold(say, path):
         time.sleep(100)
 
 
+@pytest.mark.parametrize('read, more', [
+    ('classes', ()), ('asked', (0,)), ('answers', ()), ('stale', ()), ('lines', ()),
+    ('history', (0,)), ('pending', ()), ('declined', ()), ('results', ()), ('weights', ('warm',))])
+def test_a_run_that_is_not_there_is_never_an_empty_one(read, more):
+    with Ledger() as led, refused('run 7 does not exist'): getattr(led, read)(7, *more)
+
+
 @needs_fork
 def test_one_process_a_run(tmp_path):
     "A second process is refused; the same may enter again; a kill leaves no lock"

@@ -63,7 +63,8 @@ except KeyboardInterrupt: pass''', ['digits-asal-0: stopped in round 0 of 2']),
     study=('''arms = dict(a=Margin(Supervised(n_steps=5)))
 how = dict(b=5, rounds=1, n_first=10, first='random')
 compare(arms, data, range(5), 'sequential', quiet=True, **how);''', []),
-    counted=("list(bar(range(3), comment='pictures'));", ['pictures: 3 of 3']))
+    counted=("for _ in bar(range(3), comment='pictures'): time.sleep(1)", ['pictures: 3 of 3']),
+    short=("list(bar(range(3), comment='pictures'))\nSupervised(n_steps=5).fit(data, al.pool, None, 0);", []))
 
 
 class Counting(NotebookClient):
@@ -114,7 +115,7 @@ SCRIPT = JOB + '''
 al = run(Loud(ASAL(n_warm=30, n_steps=20)))
 learn = asal_learner(asal_dls(data, al.pool, bs_U=400))
 learn.fit(1)
-for _ in bar(range(3), comment='pictures'): time.sleep(.2)
+for _ in bar(range(3), comment='pictures'): time.sleep(1)
 '''
 ASKING = ['asking', r'.*UserWarning: look out \d+', " +warnings.warn.*"]
 SEEN = [ROUNDS[0], *ASKING, ROUNDS[1], *ASKING, ROUNDS[2], *TABLE, r' +0( +-?\d+\.\d{6}){8}',

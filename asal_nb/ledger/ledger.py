@@ -183,7 +183,7 @@ def _settings(text):
 def classes(self:Ledger, run:int # number of the run
            )->list:              # of words; empty where none were given
     "The names of the classes of a run."
-    found = self._column('SELECT classes FROM run WHERE id=?', run)
+    found = self._column('SELECT classes FROM run WHERE id=?', self._check_run(run))
     return from_json('classes', found[-1], list) if found else []
 
 # %% ../../nbs/ledger/29_ledger.ipynb #6e63338d
@@ -204,6 +204,8 @@ def save_first_rows(self:Ledger, key:str, # what they depend on, in words
 @patch
 def _write_first(self:Ledger, db, key, rows):
     rows = as_column('rows', rows).tolist()
+    if len(set(rows))<len(rows) or min(rows, default=0)<0:
+        raise ValueError(f"rows={short(rows)} must be dataset rows, from 0, each only once")
     db.execute('INSERT OR IGNORE INTO first VALUES (?,?)', (key,json.dumps(rows)))
     if self.first_rows(key).tolist()!=rows:
         raise ValueError(f"other first rows are kept under {key!r} already")
@@ -239,7 +241,8 @@ def asked(self:Ledger, run:int, # number of the run
           round:int,            # of the query
          )->Tensor:             # (b,) int64 in the order of asking, or None
     "The rows that a round asked, if it has."
-    rows = self._column('SELECT row FROM ask WHERE run=? AND round=? ORDER BY pos', run, round)
+    sql = 'SELECT row FROM ask WHERE run=? AND round=? ORDER BY pos'
+    rows = self._column(sql, self._check_run(run), round)
     return torch.tensor(rows) if rows else None
 
 # %% ../../nbs/ledger/29_ledger.ipynb #79833855
@@ -280,6 +283,7 @@ def answers(self:Ledger, run:int,    # number of the run
             upto:int=None,           # a round: what its training sees; None: all rounds, as of now
            )->tuple:                 # rows (n,), y (n,) and round (n,), all int64
     "The labels that count, in the order of asking."
+    run = self._check_run(run)
     if upto is not None: check_count('upto', upto, -1)
     cut = 2**62 if upto is None else self._cuts(run).get(upto, 0)
     latest = ('SELECT row, y, max(id) FROM answer WHERE run=? AND NOT again AND id<=?'
@@ -314,6 +318,7 @@ def _cuts(self:Ledger, run, as_begun=True):
 def stale(self:Ledger, run:int # number of the run
          )->list:              # of rounds
     "Rounds that were measured with labels that have been corrected since."
+    run = self._check_run(run)
     sql = ('SELECT row, round, id, y FROM ask JOIN answer USING (run,row) WHERE run=? AND NOT again'
            ' ORDER BY id')
     given,cuts = {},self._cuts(run)
@@ -332,7 +337,7 @@ def lines(self:Ledger, run:int # number of the run
            f' (run,round,pos) LEFT JOIN answer ON answer.id={_LATEST} WHERE ask.run=?'
            ' ORDER BY round, pos')
     keys = 'row','name','round','y','by','at','note'
-    found = [dict(zip(keys, o)) for o in self.select(sql, run)]
+    found = [dict(zip(keys, o)) for o in self.select(sql, self._check_run(run))]
     return [o | dict.fromkeys(keys[3:]) if o['y']==OPEN else o for o in found]
 
 @patch
@@ -341,7 +346,7 @@ def history(self:Ledger, run:int, # number of the run
            )->list:               # of dicts: y, by, at (UTC), note, again, current
     "All answers to one row, the first one first."
     sql = 'SELECT y, by, at, note, again FROM answer WHERE run=? AND row=? ORDER BY id'
-    found = self.select(sql, run, check_count('row', row, 0))
+    found = self.select(sql, self._check_run(run), check_count('row', row, 0))
     last = max((i for i,o in enumerate(found) if not o[4]), default=None)
     return [dict(y=y, by=by, at=at, note=note, again=bool(again), current=i==last)
             for i,(y,by,at,note,again) in enumerate(found)]
@@ -352,7 +357,7 @@ def pending(self:Ledger, run:int # number of the run
     "Rows that were asked and have no answer, in the order of asking."
     y = f'(SELECT y FROM answer WHERE id={_LATEST})'
     sql = f'SELECT row FROM ask WHERE run=? AND coalesce({y}, {OPEN})={OPEN} ORDER BY round, pos'
-    return torch.tensor(self._column(sql, run), dtype=torch.long)
+    return torch.tensor(self._column(sql, self._check_run(run)), dtype=torch.long)
 
 @patch
 def declined(self:Ledger, run:int # number of the run
@@ -383,7 +388,7 @@ def results(self:Ledger, run:int # number of the run
            )->list:              # of dicts: round, n_labelled and the metrics
     "What each round measured, in order."
     sql = 'SELECT round, n_labelled, metrics FROM round WHERE run=? ORDER BY round'
-    found = self.select(sql, run)
+    found = self.select(sql, self._check_run(run))
     return [dict(round=r, n_labelled=n) | _metrics(text) for r,n,text in found]
 
 def _metrics(text):
@@ -499,7 +504,7 @@ def weights(self:Ledger, run:int, # number of the run
            )->dict:               # name -> tensor on the CPU, or None
     "The tensors kept for `purpose`; None if there are none, or their file is missing or damaged."
     check_kind('purpose', purpose, str, 'a word')
-    h = self._hashes().get((check_count('run', run),purpose))
+    h = self._hashes().get((self._check_run(run),purpose))
     return load_tensors(self.weights_folder, h) if h else None
 
 @patch(as_prop=True)

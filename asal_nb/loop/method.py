@@ -11,7 +11,7 @@ __all__ = ['once', 'Method', 'is_method', 'but_steps', 'about', 'fit_key', 'run_
 import json, torch
 import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
 from ..checks import strict
-from ..core import seeded
+from ..core import seeded, training
 from ..data.loaders import steps_of
 from ..game.callbacks import NoValid, Precision
 from ..ledger.store import Once, as_json, save_tensors
@@ -86,7 +86,8 @@ def run_steps(learn,      # what to train
     dl,n_epoch = learn.dls.train,max(1, round(n_steps/len(learn.dls.train)))
     was,dl.n_steps = dl.n_steps,max(1, round(n_steps/n_epoch))
     try:
-        with seeded(seed, 'steps'): learn.fit_one_cycle(n_epoch, learn.lr, cbs=cbs)
+        with training(), seeded(seed, 'steps'):
+            learn.fit_one_cycle(n_epoch, learn.lr, cbs=cbs)
     finally: dl.n_steps = was
     return learn
 
