@@ -84,6 +84,15 @@ def test_a_lesson_has_its_parts(name):
     assert text.count('\n\n</details>') == 5
 
 
+@each_lesson
+def test_the_pictures_of_a_lesson_are_stored(name):
+    drawn = [c for c in code(LESSONS[name]) if 'fig-alt:' in c.source]
+    assert len(drawn) >= 3
+    bad = [c.source for c in drawn
+           if not any('image/png' in o.get('data', {}) for o in c.outputs)]
+    assert not bad, f'tools/run_nbs.py has not run this lesson: {bad}'
+
+
 def test_an_unfinished_stub_is_refused():
     with pytest.raises(ValueError, match='a stub ends in'):
         course.solved('def f(x):\n    return 1', 'def f(x):\n    "Doc."\n    return x')
