@@ -98,7 +98,7 @@ def _area(f):
     n,acc = np.array([10.,20.,40.]),np.array([.5,.7,.8])
     flat,rise = f(n, np.full(3, .5)),f(np.array([0.,1.]), np.array([0.,1.]))
     _hint(_close(_number(flat), .5*30),
-          'This is the area, and it is not divided. Divide by the range of n, to get a mean height.')
+          'This is the area, and it is not divided. For a mean height, divide by the range of n.')
     _hint(not _close(flat, .5), 'A flat curve must give its own height, whatever n is.')
     _hint(not _close(rise, .5),
           'A straight rise gives one end of the step. Count a step by the mean of its two ends.')
@@ -296,7 +296,7 @@ def _pseudo(f):
     _hint(_close(v, 3/2*right), 'The mean is over the sure rows alone. Divide by the number of all '
           'rows, or one sure row weighs as much as a hundred.')
     _hint(_close(v, 3*right), 'This is a sum. Divide by the number of rows.')
-    _hint(not _close(v, right), "The strong view is to predict the weak view's most probable class.")
+    _hint(not _close(v, right), "The strong view is to predict the weak view's likeliest class.")
 
 # %% ../../nbs/check/99_exercises.ipynb #exL7code
 @exercise('7.1', 'the b smallest')
@@ -383,7 +383,8 @@ def _ranked(score, labelled, b):
     score[labelled] = np.inf
     return np.argsort(score, kind='stable')[:b]
 
-def _at_random(x, y, labelled, b): return _ranked(np.random.default_rng(0).random(len(x)), labelled, b)
+def _at_random(x, y, labelled, b):
+    return _ranked(np.random.default_rng(0).random(len(x)), labelled, b)
 
 def _near_both(x, y, labelled, b):
     "Rows as far from one labelled class as from the other."
@@ -423,11 +424,13 @@ def _permute_D(f):
     "The same scores in another order, which the generator decides."
     d, = _draw('9.2', 200)
     def shuffle(seed):
-        return _values(f(d.clone(), torch.Generator().manual_seed(seed)), (200,), 'One score a row.')
+        g = torch.Generator().manual_seed(seed)
+        return _values(f(d.clone(), g), (200,), 'One score for each row.')
     q = shuffle(0)
     _hint(not torch.equal(q.sort().values, d.sort().values),
           'These are fresh numbers. The control has the same scores, in another order.')
     _hint(torch.equal(q, d), 'Nothing is shuffled.')
     _hint(not torch.equal(q, shuffle(0)), 'The same seed gives another order. Draw from the '
           'generator g.')
-    _hint(torch.equal(q, shuffle(1)), 'Another seed gives the same order. Draw from the generator g.')
+    _hint(torch.equal(q, shuffle(1)), 'Another seed gives the same order. Draw from the '
+          'generator g.')
