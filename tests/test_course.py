@@ -1,8 +1,11 @@
 "Lessons: stubs and solutions fit, checks fail on stubs, and nbgrader's own commands run."
 import ast
+import csv
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 import course
 import pytest
 from asal_nb.check.exercises import EXERCISES
@@ -42,7 +45,7 @@ def code(nb): return [c for c in nb.cells if c.cell_type == 'code']
 
 
 def run(nb, name):
-    "Execute the cells that import from the library, the function of an exercise, and its check"
+    "Execute the function of an exercise and its check, with the names that every lesson imports"
     f, check = course.exercises(nb)[name]
     scope = {}
     exec('from asal_nb.all import *', scope)
@@ -79,6 +82,15 @@ def test_a_lesson_has_its_parts(name):
         assert text.count(part) == 1, f'{name} has no {part!r}, or several'
     assert text.count('<details><summary>Answer</summary>\n\n') == 5
     assert text.count('\n\n</details>') == 5
+
+
+@each_lesson
+def test_the_pictures_of_a_lesson_are_stored(name):
+    drawn = [c for c in code(LESSONS[name]) if 'fig-alt:' in c.source]
+    assert len(drawn) >= 3
+    bad = [c.source for c in drawn
+           if not any('image/png' in o.get('data', {}) for o in c.outputs)]
+    assert not bad, f'tools/run_nbs.py has not run this lesson: {bad}'
 
 
 def test_an_unfinished_stub_is_refused():
@@ -118,13 +130,14 @@ def keep_exercises(nb):
 
 
 def nbgrader(at, command, *args):
-    run = subprocess.run([sys.executable, '-m', 'nbgrader', command, *args], cwd=at, text=True,
-                         capture_output=True)
+    here = Path(sys.executable).parent  # nbgrader starts alembic, which is there
+    env = os.environ | {'PATH': os.pathsep.join([str(here), os.environ.get('PATH', '')])}
+    run = subprocess.run([sys.executable, '-m', 'nbgrader', command, *args], cwd=at, env=env,
+                         text=True, capture_output=True)
     assert not run.returncode, run.stdout + run.stderr
 
 
 def test_nbgrader_gives_all_points_or_none(graded):
-    import csv
     with open(graded/'grades.csv', encoding='utf-8') as f: rows = [*csv.DictReader(f)]
     scores = {o['student_id']: float(o['score']) for o in rows}
     assert scores == {'ada': 2*course.POINTS, 'bob': 0}

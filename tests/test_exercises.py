@@ -100,7 +100,8 @@ wrong('5.1', 'first term is flipped', lambda d_L, d_U: softplus(d_L).mean() + so
 wrong('5.1', 'almost flat', library.dsc_loss)
 
 
-def losses(enc, dsc, x_L, x_U): return softplus(-dsc(enc(x_L))).mean() + softplus(dsc(enc(x_U))).mean()
+def losses(enc, dsc, x_L, x_U):
+    return softplus(-dsc(enc(x_L))).mean() + softplus(dsc(enc(x_U))).mean()
 
 
 def apart(enc, dsc, x_L, x_U): return losses(lambda x: enc(x).detach(), dsc, x_L, x_U)

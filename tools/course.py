@@ -2,9 +2,9 @@
 
 tools/course.py DIR   write nbgrader's source version of each lesson into DIR/source/LESSON/
 
-A check cell is `check_ex('2.1', kl)`; the cell before it is the stub, `def kl(…)`. The same two cells
-stand in solutions.ipynb, with the body written. nbgrader's marks are made here and kept nowhere:
-nbdev-clean would drop them from the lessons."""
+A check cell is `check_ex('2.1', kl)`; the cell before it is the stub, `def kl(…)`. The same two
+cells stand in solutions.ipynb, with the body written. nbgrader's marks are made here and kept
+nowhere: nbdev-clean would drop them from the lessons."""
 import argparse
 import ast
 import re
