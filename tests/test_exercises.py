@@ -255,6 +255,15 @@ wrong('9.1', 'under another name',
       lambda method, x, y, labelled: '1. - y' in inspect.getsource(method))
 wrong('9.1', 'balanced mix',
       lambda method, x, y, labelled: len(set(y[method(x, y, labelled, 8)])) == 1)
+
+
+@slip('9.1', 'compare the rows in their order')
+def compares_sets(method, x, y, labelled):
+    other = 1 - y
+    other[labelled] = y[labelled]
+    return {*method(x, y, labelled, 8)} != {*method(x, other, labelled, 8)}
+
+
 wrong('9.2', 'fresh numbers', lambda d, g: torch.randn(len(d), generator=g, dtype=d.dtype))
 wrong('9.2', 'same seed gives another', lambda d, g: d[torch.randperm(len(d))])
 wrong('9.2', 'Nothing is shuffled', lambda d, g: d.flip(0).flip(0))

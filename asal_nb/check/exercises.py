@@ -417,7 +417,8 @@ def _leaks(f):
     _hint(not found(_reads_names), 'A cheat that reads labels under another name goes unnoticed. '
           'Change the hidden labels, ask again, and compare the rows.')
     _hint(not found(_reads_and_mixes), 'A cheat that asks for a balanced mix of classes goes '
-          'unnoticed. The classes of the answer prove nothing.')
+          'unnoticed. The classes of the answer prove nothing, and flipping two classes may only '
+          'swap them: shuffle the hidden labels, or compare the rows in their order.')
 
 @exercise('9.2', 'the permuted control')
 def _permute_D(f):
