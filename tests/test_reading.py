@@ -17,7 +17,7 @@ FONT = re.compile(r'\\(mathbb|mathcal|mathbf) ?\{?([A-Z])\}?')
 LETTER = re.compile(rf'\\({"|".join(GREEK)})(?![a-z])|\\[A-Za-z]+|((?:mathbb|mathcal|mathbf)[A-Z])'
                     r'|([A-Za-z]+)')
 # these words are terms in the plural; in the singular they may be plain English
-PLURAL = {'code', 'row', 'view', 'head', 'round', 'point', 'area', 'arm', 'game', 'seed', 'score'}
+PLURAL = {'code', 'row', 'view', 'head', 'round', 'area', 'arm', 'game', 'seed', 'score'}
 
 
 def texts(p):
@@ -49,8 +49,8 @@ def in_the_table():
     "Letters of the notation's table, a list for each row"
     rows = [line for _, s in texts(NBS/'reference/notation.ipynb') for line in s.splitlines()
             if line.startswith('| $') and line.count('|') == 6]
-    return [{letters(re.sub(r'_(\{[^}]*\}|.)', '', tex))[0] for tex in formulas(r.split('|')[1])}
-            for r in rows]
+    bare = [re.sub(r'_(\{[^}]*\}|\\\w+|.)', '', r.split('|')[1]) for r in rows]
+    return [{o for tex in formulas(s) for o in letters(tex)} for s in bare]
 
 
 def unknown_letters(cells, table):
@@ -96,15 +96,15 @@ def glossary():
 
 def prose(text):
     "Sentences without headings, quotations, formulas, source and the targets of links"
-    text = re.sub(r'^(#|>).*$|```.*?```', '', text, flags=re.M | re.S if '```' in text else re.M)
+    text = re.sub(r'^(#|>).*$', '', re.sub(r'(?s)```.*?```', '', text), flags=re.M)
     return re.sub(r'`[^`]*`|\]\([^)]*\)', ']', MATHS.sub('x', text))
 
 
 def is_introduced(term, text):
     "Is the term emphasised or linked in the text, or the subject of a sentence that says what it is?"
-    word = rf'{re.escape(term)}(?:e?s)?\b'
+    word = rf'(?<![\w-]){re.escape(term)}(?:e?s)?\b'
     return any(re.search(o, text, re.I | re.M) for o in (
-        rf'\*[^*\n]*\b{word}[^*\n]*\*', rf'\[[^\]]*\b{word}[^\]]*\]',
+        rf'\*[^*\n]*{word}[^*\n]*\*', rf'\[[^\]]*{word}[^\]]*\]',
         rf'(?:^|[.:;] )(?:An? |The )?{word}[^.,:]{{0,30}} (?:is|are|means)\b'))
 
 
@@ -113,9 +113,11 @@ def unknown_terms(cells, terms):
     bad = []
     for term in terms:
         ending = 's' if term in PLURAL else '(?:e?s)?'
-        use = re.compile(rf'\b{re.escape(term)}{ending}\b', re.I)
-        first = next(((i, s) for i, s in cells if use.search(s)), None)
-        if first and not is_introduced(term, first[1]): bad.append((first[0], term))
+        use = re.compile(rf'(?<![\w-]){re.escape(term)}{ending}\b', re.I)
+        first = next((n for n, (_, s) in enumerate(cells) if use.search(s)), None)
+        if first is None: continue
+        if not any(is_introduced(term, s) for _, s in cells[:first+1]):
+            bad.append((cells[first][0], term))
     return bad
 
 
@@ -129,3 +131,63 @@ def test_an_unknown_term_is_noticed():
     page = [(3, 'A ledger is a file.'), (4, 'Each *arm* has codes, and a code has a posterior.')]
     assert unknown_terms(page, ['ledger', 'arm', 'code', 'posterior']) == [(4, 'code'), (4, 'posterior')]
     assert unknown_terms([(0, prose('See [codes](a.ipynb).'))], ['code']) == []
+
+
+# ------------------------------------------------------------------ a student's questions
+
+ANSWERS = {
+    'Why does D choose what it chooses?': (
+        'The logit of the best D is log p_L/p_U, the log of a density ratio. So the smallest D are '
+        'codes that are common in the pool and rare among the labelled ones.',
+        'paper/05_adversarial.ipynb#what-does-the-best-d-know',
+        'ask/08_sampler.ipynb#which-20-images-would-you-choose',
+        'reference/glossary.ipynb#glossary-density-ratio'),
+    'Why is it blind after a random start?': (
+        'Random rows have the density of the pool: p_L = p_U, so the best logit is 0 everywhere. '
+        'What D still says is the sampling noise of its few labelled rows.',
+        'paper/05_adversarial.ipynb#when-does-d-know-nothing'),
+    'Why can the smallest D lose to random?': (
+        'A ratio does not count images: it is smallest at the rim of a new clump, where few are. '
+        'And the b smallest are alike, while random rows are varied.',
+        'paper/05_adversarial.ipynb#what-does-the-best-d-know',
+        'ask/08_sampler.ipynb#a-varied-choice',
+        'results/index.ipynb#what-is-not-shown'),
+    "What does Eq. (4)'s first term do?": (
+        'It makes E pay if a labelled code looks unlabelled. Without it E may let the pools change '
+        'places, which deceives this D and hides nothing from the next.',
+        'paper/05_adversarial.ipynb#what-does-the-first-term-of-eq.-4-do'),
+    'If one half is the goal, is asking guesswork?': (
+        'No: the AUC is a mean over all rows, and a tail of few rows may still be told apart. With '
+        'soft targets D also ranks by the doubt of C. With neither, it is.',
+        'paper/05_adversarial.ipynb#is-one-half-good-or-bad'),
+    'What should I use for 500 photographs?': (
+        'Label all of them if a label takes seconds. Else: features of a pretrained network, '
+        'TypiClust for the first labels, then the margin spread over clusters, in small rounds.',
+        'reference/choose.ipynb#five-hundred-photographs',
+        'tutorials/photos.ipynb',
+        'game/17_trunks.ipynb'),
+}
+
+
+def anchors(p):
+    "Places of a page that a link can name: its headings, and ids in its text"
+    text = '\n'.join(s for _, s in texts(p))
+    heads = [re.sub(r'[^\w\s.-]', '', o.lower()) for o in re.findall(r'^#+ (.+)$', text, re.M)]
+    return {re.sub(r'\s+', '-', o.strip()) for o in heads} | set(re.findall(r' id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize('question', ANSWERS)
+def test_questions_are_answered(question):
+    answer, *links = ANSWERS[question]
+    assert links and len(answer.split()) < 50
+    for page, _, anchor in (o.partition('#') for o in links):
+        assert (NBS/page).is_file(), f'{question} {page} is not there'
+        assert not anchor or anchor in anchors(NBS/page), f'{question} {page} has no #{anchor}'
+
+
+def test_the_glossary_leads_to_places():
+    "Each entry ends with the link to where it is taught, and its name is its anchor."
+    entries = [o for _, s in texts(NBS/'reference/glossary.ipynb') for o in s.splitlines()
+               if o.startswith('- ')]
+    assert len(entries) == len(glossary()) > 50
+    for o in entries: assert re.search(r'→ \[[^\]]+\]\(\.\./[\w/]+\.ipynb(#[\w-]+)?\)$', o), o
