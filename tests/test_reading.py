@@ -40,7 +40,7 @@ def formulas(text): return [a or b for a, b in MATHS.findall(text)]
 
 
 def named(text):
-    "Letters that stand alone somewhere in the text, with or without index, as in `$z$` or `$p_L(z)$`"
+    "Letters that stand alone somewhere in the text, as in `$z$`, `$t_U$` or `$p_L(z)$`"
     alone = [re.sub(r"[_^](\{[^{}]*\}|\\?\w+|.)|\([^)]*\)|'", '', o) for o in formulas(text)]
     return {o for tex in alone if len(letters(tex)) == 1 for o in letters(tex)}
 
@@ -101,7 +101,7 @@ def prose(text):
 
 
 def is_introduced(term, text):
-    "Is the term emphasised or linked in the text, or the subject of a sentence that says what it is?"
+    "Is the term emphasised or linked in the text, or does a sentence say that it *is* something?"
     word = rf'(?<![\w-]){re.escape(term)}(?:e?s)?\b'
     return any(re.search(o, text, re.I | re.M) for o in (
         rf'\*[^*\n]*{word}[^*\n]*\*', rf'\[[^\]]*{word}[^\]]*\]',
@@ -129,7 +129,8 @@ def test_no_term_before_it_is_introduced(p):
 
 def test_an_unknown_term_is_noticed():
     page = [(3, 'A ledger is a file.'), (4, 'Each *arm* has codes, and a code has a posterior.')]
-    assert unknown_terms(page, ['ledger', 'arm', 'code', 'posterior']) == [(4, 'code'), (4, 'posterior')]
+    bad = unknown_terms(page, ['ledger', 'arm', 'code', 'posterior'])
+    assert bad == [(4, 'code'), (4, 'posterior')]
     assert unknown_terms([(0, prose('See [codes](a.ipynb).'))], ['code']) == []
 
 
