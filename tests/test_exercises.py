@@ -31,6 +31,7 @@ wrong('1.1', 'mean of the points', lambda n, acc: acc.mean())
 wrong('1.1', 'not divided', lambda n, acc: areas(n, acc).sum())
 wrong('1.1', 'its two ends', lambda n, acc: ((n[1:] - n[:-1])*acc[:-1]).sum()/(n[-1] - n[0]))
 wrong('1.1', 'its own height', lambda n, acc: areas(n, acc).sum()/n[-1])
+wrong('1.1', 'no tensor, array or number', lambda n, acc: 'a half')
 wrong('1.2', 'replacement', lambda idx, b, g: idx[torch.randint(len(idx), (b,), generator=g)])
 wrong('1.2', 'positions', lambda idx, b, g: torch.randperm(len(idx), generator=g)[:b])
 wrong('1.2', 'same seed gives other', lambda idx, b, g: idx[torch.randperm(len(idx))[:b]])
@@ -51,6 +52,7 @@ wrong('2.1', 'one number for each row', lambda mu, logvar: each(mu, logvar).sum(
 wrong('2.1', 'one number for each row', each)
 wrong('2.1', 'one half is missing', lambda mu, logvar: 2*each(mu, logvar).sum(1))
 wrong('2.1', 'Some widths', lambda mu, logvar: of_sd(mu, logvar.exp()).sum(1))
+wrong('2.1', 'for some rows', lambda mu, logvar: (mu**2 - each(0*mu, logvar)).sum(1))
 wrong('2.2', 'spread is the variance', lambda mu, logvar, eps: mu + logvar.exp()*eps)
 wrong('2.2', 'noise of its own',
       lambda mu, logvar, eps: mu + (logvar/2).exp()*torch.randn_like(mu))
@@ -58,6 +60,7 @@ wrong('2.2', 'gradient is cut',
       lambda mu, logvar, eps: (mu + (logvar/2).exp()*eps).detach().requires_grad_())
 wrong('2.2', 'No gradient passes', lambda mu, logvar, eps: (mu + (logvar/2).exp()*eps).detach())
 wrong('2.2', 'is a logarithm', lambda mu, logvar, eps: mu + logvar*eps)
+wrong('2.2', 'not the standard deviation', lambda mu, logvar, eps: mu + 2*(logvar/2).exp()*eps)
 
 
 # --- lesson 3
@@ -74,6 +77,7 @@ wrong('3.1', 'a term is missing', lambda a, b, c, d: (a - b).mean())
 wrong('3.2', 'does not depend', lambda D_x: 1.)
 wrong('3.2', 'factor one half', lambda D_x: 1/D_x)
 wrong('3.2', 'not by its root', lambda D_x: 2/D_x**.5)
+wrong('3.2', 'two pixels', lambda D_x: 4/D_x)
 
 # --- lesson 4
 
@@ -86,6 +90,7 @@ wrong('4.1', 'halved or doubled',
       lambda d_L, d_U: (softplus(-d_L).mean() + softplus(d_U).mean())/2)
 wrong('4.1', 'does not count', lambda d_L, d_U: softplus(-d_L).mean() + 0*d_U.sum())
 wrong('4.1', 'No gradient', lambda d_L, d_U: library.dsc_loss(d_L, d_U).detach())
+wrong('4.1', 'say 1 for labelled', lambda d_L, d_U: softplus(d_L).mean() + softplus(d_U).mean())
 wrong('4.2', 'probability', lambda p_L, p_U: p_L/(p_L + p_U))
 wrong('4.2', 'inverted', lambda p_L, p_U: (p_U/p_L).log())
 wrong('4.2', 'compare the two', lambda p_L, p_U: p_L.log())
@@ -98,6 +103,7 @@ wrong('5.1', 'almost flat', lambda d_L, d_U: -softplus(-d_L).mean() - softplus(d
 wrong('5.1', 'first term is missing', lambda d_L, d_U: softplus(-d_U).mean() + 0*d_L.mean())
 wrong('5.1', 'first term is flipped', lambda d_L, d_U: softplus(d_L).mean() + softplus(-d_U).mean())
 wrong('5.1', 'almost flat', library.dsc_loss)
+wrong('5.1', 'They are to look labelled', lambda d_L, d_U: softplus(-d_L).mean() + d_U.mean())
 
 
 def losses(enc, dsc, x_L, x_U):
@@ -155,6 +161,7 @@ wrong('6.1', 'not negated', lambda u, a, b, v, l1, l2, l3, l4: l1*u + l2*a + l3*
 wrong('6.1', 'a loss already', lambda u, a, b, v, l1, l2, l3, l4: -(l1*u + l2*a + l3*b + l4*v))
 wrong('6.1', 'weight of cls_L', lambda u, a, b, v, l1, l2, l3, l4: -l1*u - l2*a - l2*b + l4*v)
 wrong('6.1', 'weight of another', lambda u, a, b, v, l1, l2, l3, l4: -l2*u - l1*a - l3*b + l4*v)
+wrong('6.1', 'A constant', lambda *a: 1 + library.vae_loss(*a))
 
 
 def sure(weak, strong, threshold=.95):
@@ -211,6 +218,7 @@ wrong('8.1', 'unpaired',
 wrong('8.1', 'standard error', lambda a, b: about((a - b).mean(), 2.262*(a - b).std(ddof=1)))
 wrong('8.1', 'too narrow', lambda a, b: about((a - b).mean(), 1.96*(a - b).std()/10**.5))
 wrong('8.1', 'a minus b', lambda a, b: stats.ttest_rel(b, a).confidence_interval())
+wrong('8.1', 'The middle', lambda a, b: stats.ttest_rel(2*a, 2*b).confidence_interval())
 wrong('8.1', 'wrong order', lambda a, b: stats.ttest_rel(a, b).confidence_interval()[::-1])
 wrong('8.1', 'too wide', lambda a, b: stats.ttest_rel(a, b).confidence_interval(.99))
 
@@ -229,6 +237,7 @@ wrong('8.2', 'running maximum', lambda p: put_back(p, np.minimum(1, raised(np.so
 wrong('8.2', 'Sort the p-values', lambda p: np.minimum(1, np.maximum.accumulate(raised(p))))
 wrong('8.2', 'come back sorted', lambda p: np.maximum.accumulate(raised(np.sort(p))))
 wrong('8.2', 'above 1', lambda p: put_back(p, np.maximum.accumulate(raised(np.sort(p)))))
+wrong('8.2', 'the next by one less', lambda p: np.minimum(1, 2*p))
 
 
 # --- lesson 9
@@ -240,6 +249,8 @@ def changes_all(method, x, y, labelled):
 
 wrong('9.1', 'source proves nothing',
       lambda method, x, y, labelled: 'y' in method.__code__.co_names)
+wrong('9.1', 'reads no label at all',
+      lambda method, x, y, labelled: 'default_rng' in method.__code__.co_names)
 wrong('9.1', 'under another name',
       lambda method, x, y, labelled: '1. - y' in inspect.getsource(method))
 wrong('9.1', 'balanced mix',
@@ -248,6 +259,53 @@ wrong('9.2', 'fresh numbers', lambda d, g: torch.randn(len(d), generator=g, dtyp
 wrong('9.2', 'same seed gives another', lambda d, g: d[torch.randperm(len(d))])
 wrong('9.2', 'Nothing is shuffled', lambda d, g: d.flip(0).flip(0))
 wrong('9.2', 'Another seed', lambda d, g: d.flip(0))
+
+
+# --- right answers that are written in another way
+
+def by_bce(d_L, d_U):
+    bce = F.binary_cross_entropy_with_logits
+    return bce(d_L, torch.ones_like(d_L)) + bce(d_U, torch.zeros_like(d_U))
+
+
+def detached_step(enc, dsc, opt_enc, opt_dsc, x_L, x_U):
+    dsc.zero_grad()
+    by_bce(dsc(enc(x_L).detach()), dsc(enc(x_U).detach())).backward()
+    opt_dsc.step()
+
+
+def by_cross_entropy(weak, strong):
+    p, y = weak.softmax(1).detach().max(1)
+    return -(F.cross_entropy(strong, y, reduction='none')*(p > .95)).sum()/len(p)
+
+
+def holm_by_loop(p):
+    out, top = [0.]*len(p), 0.
+    for k, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        top = max(top, min(1., (len(p) - k)*p[i]))
+        out[i] = top
+    return out
+
+
+def shuffles_hidden(method, x, y, labelled):
+    hidden = np.setdiff1d(np.arange(len(y)), labelled)
+    other = y.copy()
+    other[hidden] = np.random.default_rng(5).permutation(y[hidden])
+    return set(method(x, y, labelled, 6)) != set(method(x, other, labelled, 6))
+
+
+OTHERS = {
+    '1.1': lambda n, acc: np.interp(np.linspace(n[0], n[-1], 90001), n, acc).mean(),
+    '2.1': lambda mu, logvar: library.kl(mu, logvar), '2.2': library.reparam, '4.1': by_bce,
+    '4.2': lambda p_L, p_U: torch.logit(p_L/(p_L + p_U)), '5.1': library.vae_adv_loss,
+    '5.2': detached_step, '6.1': library.vae_loss, '6.2': by_cross_entropy,
+    '7.1': lambda d, rows, b: rows[d.topk(b, largest=False).indices], '7.2': library.diverse,
+    '8.1': lambda a, b: tuple(stats.ttest_rel(a, b).confidence_interval()), '8.2': holm_by_loop,
+    '9.1': shuffles_hidden}
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_another_right_answer_is_right(name): check_ex(name, OTHERS[name])
 
 
 @pytest.fixture(scope='module')
