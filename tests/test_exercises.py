@@ -74,10 +74,10 @@ wrong('3.1', 'one joint mean', lambda a, b, c, d: torch.cat([a - b, c - d]).mean
 wrong('3.1', 'KL is a cost', lambda a, b, c, d: both(a, -b, c, -d))
 wrong('3.1', 'by one nat', lambda *a: both(*a)/2)
 wrong('3.1', 'a term is missing', lambda a, b, c, d: (a - b).mean())
-wrong('3.2', 'does not depend', lambda D_x: 1.)
-wrong('3.2', 'factor one half', lambda D_x: 1/D_x)
-wrong('3.2', 'not by its root', lambda D_x: 2/D_x**.5)
-wrong('3.2', 'two pixels', lambda D_x: 4/D_x)
+wrong('3.2', 'does not depend', lambda n_x: 1.)
+wrong('3.2', 'factor one half', lambda n_x: 1/n_x)
+wrong('3.2', 'not by its root', lambda n_x: 2/n_x**.5)
+wrong('3.2', 'two pixels', lambda n_x: 4/n_x)
 
 # --- lesson 4
 

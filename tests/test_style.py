@@ -188,6 +188,13 @@ def test_pictures_stand_alone(p):
     assert not bad, f'{name_of(p)} shows {bad}'
 
 
+@each_page
+def test_the_text_of_a_link_is_no_code(p):
+    "nbdev links a name in code to its page, and a link within a link is broken."
+    bad = re.findall(r'\[`[^`\]]+`\]\([^)]*\.ipynb', '\n'.join(texts(BOOK[p])))
+    assert not bad, f'{name_of(p)}: {bad}'
+
+
 def untested(cells):
     "First lines of exported cells that none of the next three code cells tests"
     cells = [c for c in code(cells) if DOES.search(plain(src(c)))]
