@@ -91,7 +91,7 @@ def draw_logits(frame, ax, phase):
     if phase != 'train': ax.axvline(cut, color=COLOURS['asked'], ls='--', label='the cut')
     ax.axhline(0, color='k', lw=.6)
     ax.set(xlabel="d, D's logit (small: looks unlabelled)", ylabel='share of the pool', yticks=[])
-    ax.legend(fontsize=7, loc='upper right')
+    ax.legend(fontsize=7, loc='lower left')
 
 
 def save(fig, name): fig.savefig(NBS/name, dpi=110, metadata={'Software': None})
@@ -99,9 +99,9 @@ def save(fig, name): fig.savefig(NBS/name, dpi=110, metadata={'Software': None})
 
 def stills():
     "One round in three pictures, the same round with a strong game, and the front page's"
-    calm, strong = play(dict(lam4=.1), 3), play(dict(lam4=4.), 0)
+    calm, strong = play(dict(lam4=.1), 3), play(dict(lam4=1.), 0)
     shown = [(calm[0], 'train', '1. train'), (calm[0], 'choose', '2. choose'),
-             (calm[0], 'answer', '3. answer'), (strong[0], 'choose', 'lambda_4 = 4: choose')]
+             (calm[0], 'answer', '3. answer'), (strong[0], 'choose', 'lambda_4 = 1: choose')]
     for i, (frame, phase, title) in enumerate(shown, 1):
         fig = Figure(figsize=(4, 5.4), layout='constrained')
         plane, logits = fig.subplots(2, height_ratios=(3, 1))
