@@ -24,25 +24,26 @@ def packed(t):
 
 @torch.no_grad()
 def window(frame):
-    "The square that holds all codes: its lower left corner, its side, and D on a grid over it"
+    "The window that holds all codes: its lower left corner, its sides, and D on a grid over it"
     lo, hi = frame.z.amin(0), frame.z.amax(0)
-    side = 1.16*(hi - lo).max().item()
-    corner = (lo + hi)/2 - side/2
-    u = torch.linspace(0, side, GRID)
-    D = frame.dsc(torch.cartesian_prod(u, u).flip(1) + corner).sigmoid()
-    return corner, side, D.view(GRID, GRID)     # rows go up, columns to the right
+    sides = 1.16*(hi - lo)
+    corner = (lo + hi - sides)/2
+    u = torch.linspace(0, 1, GRID)
+    D = frame.dsc(torch.cartesian_prod(u, u).flip(1)*sides + corner).sigmoid()
+    return corner, sides, D.view(GRID, GRID)    # rows go up, columns to the right
 
 
 @torch.no_grad()
 def record(frame):
     "A frame as the page reads it; numbers are packed into one byte each"
-    corner, side, D = window(frame)
+    corner, sides, D = window(frame)
     d = frame.dsc(frame.z)
     lo, hi = d.min().item(), d.max().item()
     return dict(
         accuracy=round(frame.accuracy, 3), asked=frame.asked.tolist(),
-        corner=[round(o, 3) for o in corner.tolist()], side=round(side, 3), D=packed(D),
-        z=packed((frame.z - corner)/side), d=packed((d - lo)/(hi - lo)),
+        low=[round(o, 2) for o in corner.tolist()],
+        high=[round(o, 2) for o in (corner + sides).tolist()],
+        z=packed((frame.z - corner)/sides), D=packed(D), d=packed((d - lo)/(hi - lo)),
         lo=round(lo, 3), hi=round(hi, 3))
 
 
@@ -64,19 +65,19 @@ def everything():
 
 def draw_plane(frame, ax, phase='choose'):
     "The codes over D's contours; rings if rows are chosen, in the class's colour once answered"
-    (x, y), side, D = window(frame)
+    corner, sides, D = window(frame)
     kind, known = toy().oracle(range(len(frame.y))), frame.y.clone()
     if phase == 'answer': known[frame.asked] = kind[frame.asked]
-    at = torch.linspace(0, side, GRID)
+    at = torch.linspace(0, 1, GRID)[:, None]*sides + corner
     shade = dict(levels=torch.linspace(0, 1, 11), cmap='Blues', vmin=0, vmax=1.4)
-    ax.contourf(x + at, y + at, D, **shade)
+    ax.contourf(*at.T, D, **shade)
     ax.scatter(*frame.z[known < 0].T, s=7, color=COLOURS['unlabelled'])
     for k, marker in enumerate(CLASSES.values()):
         ax.scatter(*frame.z[known == k].T, s=34, color=INK[k], marker=marker, edgecolors='w', lw=.7)
     asked = [INK[k] for k in kind[frame.asked]] if phase == 'answer' else COLOURS['asked']
     if phase != 'train':
         ax.scatter(*frame.z[frame.asked].T, s=110, facecolors='none', edgecolors=asked, lw=2)
-    ax.set(xticks=[], yticks=[], aspect='equal')
+    ax.set(xticks=[], yticks=[], box_aspect=1)
 
 
 def draw_logits(frame, ax, phase):
@@ -91,7 +92,7 @@ def draw_logits(frame, ax, phase):
     if phase != 'train': ax.axvline(cut, color=COLOURS['asked'], ls='--', label='the cut')
     ax.axhline(0, color='k', lw=.6)
     ax.set(xlabel="d, D's logit (small: looks unlabelled)", ylabel='share of the pool', yticks=[])
-    ax.legend(fontsize=7, loc='lower left')
+    ax.legend(ncols=3, fontsize=8, frameon=False, loc='lower center', bbox_to_anchor=(.5, 1))
 
 
 def save(fig, name): fig.savefig(NBS/name, dpi=110, metadata={'Software': None})

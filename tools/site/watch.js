@@ -1,7 +1,7 @@
 // Watch the game: plays the rounds that tools/watch.py wrote, in each [data-watch] of the page.
 // A round has three steps: train, choose, answer. The root's attribute says which rounds it has.
 (() => {
-const PHASES = ['train', 'choose', 'answer'], SIDE = 480, LOW = 150, BINS = 24;
+const PHASES = ['train', 'choose', 'answer'], SIDE = 480, BINS = 24;
 const DOT = 'M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0';
 const SHAPES = [   // of the classes: triangle up, triangle down, circle, square
   'M0-8L7 5H-7Z', 'M0 8L7-5H-7Z', 'M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0', 'M-5.5-5.5h11v11h-11Z'];
@@ -21,7 +21,9 @@ function element(parent, tag, attrs = {}, text = '') {
 
 const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
 const shown = x => x.toFixed(2).replace('-', '−');
-function move(o, [x, y]) { o.style.transform = `translate(${x}px, ${y}px)`; }
+const move = (o, [x, y], by = 1) => {
+  o.style.transform = `translate(${x}px, ${y}px) scale(${by})`;
+};
 const count = (many, test) => many.reduce((n, o) => n + test(o), 0);
 
 // A frame with numbers for its bytes, and who was labelled before it
@@ -58,6 +60,7 @@ class Player {
   constructor(root, data) {
     Object.assign(this, {root, data, step: 0, row: null, timer: 0});
     this.isSmall = root.dataset.watch !== '';
+    this.size = this.isSmall ? 1.4 : 1;
     this.lam = data.runs['0.1'] ? '0.1' : Object.keys(data.runs)[0];
     this.rule = Object.keys(data.runs[this.lam])[0];
     root.replaceChildren();
@@ -72,20 +75,24 @@ class Player {
     const root = this.root;
     if (!this.isSmall) {
       const top = element(root, 'div', {class: 'watch-choices'});
-      this.choice(top, 'weight of the game, λ₄', 'lam', Object.keys(this.data.runs));
+      this.choice(top, 'weight of the game, λ₄', 'lam', Object.keys(this.data.runs).sort());
       this.choice(top, 'rule', 'rule', Object.keys(this.data.runs[this.lam]));
     }
-    this.caption = element(root, 'p', {class: 'watch-caption', role: 'status'});
     const plane = element(root, 'div', {class: 'watch-plane'});
     this.canvas = element(plane, 'canvas', {width: SIDE, height: SIDE, 'aria-hidden': true});
     this.plane = element(plane, 'svg', {viewBox: `0 0 ${SIDE} ${SIDE}`, role: 'img'});
-    this.dots = this.data.y.map(() => element(this.plane, 'path'));
-    this.rings = this.data.first.slice(0, 5).map(() => element(this.plane, 'circle', {r: 12}));
-    this.here = element(this.plane, 'circle', {r: 18, class: 'here'});
-    this.buttons(element(root, 'div', {class: 'watch-buttons'}));
-    const more = element(root, 'div', {class: 'watch-more'});
-    if (!this.isSmall) this.buildLogits(more);
-    this.legend(more);
+    const parts = (tag, n, attrs) =>
+      Array.from({length: n}, () => element(this.plane, tag, attrs));
+    this.dots = parts('path', this.data.y.length, {d: DOT, class: 'dot'});
+    this.marks = parts('path', 100);    // of labelled dots
+    this.rings = parts('circle', 5, {r: 12});
+    this.here = element(this.plane, 'circle', {r: 18, class: 'here none'});
+    const side = element(root, 'div', {class: 'watch-side'});
+    this.buttons(element(side, 'div', {class: 'watch-buttons'}));
+    this.caption = element(side, 'p', {class: 'watch-caption', role: 'status'});
+    if (this.isSmall) return;
+    this.buildDetails(side);
+    this.buildLogits();
   }
 
   choice(parent, title, what, values) {
@@ -109,7 +116,6 @@ class Player {
     this.back = button('Back', () => this.go(this.step - 1));
     this.play = button('Play', () => this.toggle());
     this.next = button('Step', () => this.go(this.step + 1));
-    this.round = this.slider(bar, 'round', 7, () => this.go(3*this.round.value));
   }
 
   slider(parent, title, max, act) {
@@ -120,12 +126,19 @@ class Player {
     return o;
   }
 
-  buildLogits(more) {
-    this.logits = element(more, 'svg', {viewBox: `0 0 ${SIDE} ${LOW + 40}`, role: 'img'});
-    this.rank = this.slider(more, 'dots, by d', this.dots.length - 1,
-      () => this.point(this.frame.order[this.rank.value]));
-    this.read = element(more, 'p', {class: 'watch-read'});
-    this.rank.addEventListener('focus', () => this.point(this.frame.order[this.rank.value]));
+  buildLogits() {
+    const below = element(this.root, 'div', {class: 'watch-logits'});
+    this.scale = element(below, 'p');
+    this.logits = element(below, 'svg', {viewBox: `0 0 ${SIDE} 200`, role: 'img'});
+  }
+
+  buildDetails(side) {
+    this.round = this.slider(side, 'round', 7, () => this.go(3*this.round.value));
+    const pointRank = () => this.point(this.frame.order[this.rank.value]);
+    this.rank = this.slider(side, 'dots, by d', this.dots.length - 1, pointRank);
+    this.rank.addEventListener('focus', pointRank);
+    this.read = element(side, 'p', {class: 'watch-read'});
+    this.legend(side);
     for (const kind of ['pointermove', 'pointerdown']) {
       this.plane.addEventListener(kind, event => this.point(this.nearest(event)));
     }
@@ -152,7 +165,6 @@ class Player {
       labelled.push(...frame.asked);
       return o;
     });
-    this.round.max = this.frames.length - 1;
     this.painted = null;
     this.draw();
   }
@@ -187,24 +199,29 @@ class Player {
     const {frame, phase, data} = this, round = Math.floor(this.step/3);
     if (this.painted !== frame) paint(this.canvas, frame.D, data.grid);
     this.painted = frame;
-    this.dots.forEach((dot, i) => {
-      const known = frame.labelled.has(i) || phase === 2 && frame.asked.includes(i);
-      dot.setAttribute('d', known ? SHAPES[data.y[i]] : DOT);
-      dot.setAttribute('class', known ? `class${data.y[i]}` : 'dot');
-      move(dot, frame.at[i]);
+    this.dots.forEach((dot, i) => move(dot, frame.at[i], this.size));
+    const known = [...frame.labelled, ...(phase === 2 ? frame.asked : [])];
+    this.marks.forEach((mark, k) => {
+      mark.setAttribute('class', k < known.length ? `class${data.y[known[k]]}` : 'none');
+      if (k >= known.length) return;
+      mark.setAttribute('d', SHAPES[data.y[known[k]]]);
+      move(mark, frame.at[known[k]], this.size);
     });
     this.rings.forEach((ring, k) => {
       const i = frame.asked[k];
-      move(ring, frame.at[i]);
+      move(ring, frame.at[i], this.size);
       ring.setAttribute('class', ['none', 'ring', `ring class${data.y[i]}`][phase]);
     });
     this.caption.replaceChildren();
     element(this.caption, 'strong', {}, `Round ${round}, ${PHASES[phase]}. `);
     this.caption.append(this.sentence());
     this.plane.setAttribute('aria-label', `Codes over D's contours. ${this.caption.textContent}`);
+    if (this.isSmall) return;
     this.round.value = round;
     this.round.setAttribute('aria-valuetext', `round ${round}, ${PHASES[phase]}`);
-    if (!this.isSmall) this.drawLogits();
+    const {low, high} = frame, [across, up] = [0, 1].map(k => `${shown(low[k])} to ${shown(high[k])}`);
+    this.scale.textContent = `Across: z₁ from ${across}. Up: z₂ from ${up}.`;
+    this.drawLogits();
     this.point(this.row);
   }
 
@@ -222,7 +239,7 @@ class Player {
   }
 
   drawLogits() {
-    const {frame, phase, logits: svg} = this, middle = LOW/2 + 10;
+    const {frame, phase, logits: svg} = this, middle = 100, tall = 70;
     const x = d => 10 + (SIDE - 20)*(d - frame.lo)/(frame.hi - frame.lo);
     const pools = [[], []];
     frame.d.forEach((d, i) => pools[+frame.labelled.has(i)].push(d));
@@ -233,7 +250,7 @@ class Player {
     const top = Math.max(...shares.flat());
     svg.replaceChildren();
     shares.forEach((pool, isL) => pool.forEach((share, k) => {
-      const height = share/top*LOW/2;
+      const height = share/top*tall;
       element(svg, 'rect', {x: x(frame.lo + k*width) + .5, y: isL ? middle : middle - height,
         width: (SIDE - 20)/BINS - 1, height, class: isL ? 'labelled' : 'dot'});
     }));
@@ -243,14 +260,17 @@ class Player {
       for (const i of frame.asked) {
         element(svg, 'path', {d: `M${x(frame.d[i])} ${middle}l-5 9h10Z`, class: 'asked'});
       }
-      if (cut !== undefined) element(svg, 'path', {d: `M${x(cut) + 1} 4V${LOW + 18}`, class: 'cut'});
+      if (cut !== undefined) element(svg, 'path', {d: `M${x(cut) + 1} 26V174`, class: 'cut'});
     }
     const text = (at, y, anchor, s) => element(svg, 'text', {x: at, y, 'text-anchor': anchor}, s);
-    text(SIDE - 10, 16, 'end', `unlabelled (${pools[0].length})`);
-    text(SIDE - 10, LOW + 16, 'end', `labelled (${pools[1].length})`);
-    text(10, LOW + 36, 'start', shown(frame.lo));
-    text(SIDE/2, LOW + 36, 'middle', 'd (small: looks unlabelled)');
-    text(SIDE - 10, LOW + 36, 'end', shown(frame.hi));
+    ['dot', 'labelled'].forEach((name, isL) => {
+      element(svg, 'rect', {x: 10 + 180*isL, y: 4, width: 12, height: 12, class: name});
+      text(28 + 180*isL, 16, 'start', `${isL ? 'labelled' : 'unlabelled'} (${pools[isL].length})`);
+    });
+    if (phase && cut !== undefined) text(SIDE - 10, 16, 'end', 'dashed: the cut');
+    text(10, 194, 'start', shown(frame.lo));
+    text(SIDE/2, 194, 'middle', 'd (small: looks unlabelled)');
+    text(SIDE - 10, 194, 'end', shown(frame.hi));
     const mean = pools.map(o => shown(o.reduce((a, b) => a + b)/o.length));
     svg.setAttribute('aria-label', `Histograms of d. Its mean is ${mean[0]} on unlabelled dots and `
       + `${mean[1]} on labelled ones.` + (phase && cut !== undefined ? ` Cut at ${shown(cut)}.` : ''));
@@ -267,7 +287,6 @@ class Player {
   point(row) {
     this.row = row;
     this.here.classList.toggle('none', row === null);
-    if (this.isSmall) return;
     if (row === null) {
       this.read.textContent = 'Point at a dot, or move the slider: it goes from the smallest d up.';
       return;
