@@ -6,22 +6,23 @@ Docs: https://asal-nb.github.io/asal-nb/apps/explore.html.md"""
 
 # %% auto #0
 __all__ = ['CLASSES', 'LAMS', 'RULES', 'toy', 'first_pool', 'Frame', 'toy_round', 'frame_of', 'game', 'play', 'show_frame',
-           'caption', 'png', 'explorer']
+           'caption', 'png', 'frame_png', 'explorer', 'Latent', 'digits_latent', 'place', 'show_latent',
+           'digits_explorer']
 
 # %% ../../nbs/apps/58_explore.ipynb #f66d3de0
 import copy, io, math, torch
 from fastai.layers import Lambda
 from itertools import islice
-from ipywidgets import FloatSlider, Image, IntSlider, Label, Layout, VBox
+from ipywidgets import Dropdown, FloatSlider, Image, IntSlider, Label, Layout, VBox
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from typing import NamedTuple
 from ..checks import check_count, check_weight, no_unknown, one_of
-from ..core import axes_of, COLOURS, rng, seeded, threads
+from ..core import axes_of, COLOURS, rng, seeded, silent, threads
 from ..paper.adversarial import auc
 from ..data.pool import Pool, ask_oracle
-from ..data.images import ImageData
+from ..data.images import ImageData, get_data
 from ..data.loaders import asal_dls
 from ..game.callbacks import NoValid
 from ..game.learner import asal_learner
@@ -47,13 +48,14 @@ def toy(n:int=300,   # rows to train on; as many again are test rows
     return ImageData.from_arrays(x[:n], y[:n], x[n:], y[n:], classes=list(CLASSES), name='toy')
 
 # %% ../../nbs/apps/58_explore.ipynb #a097007e
-def first_pool(data:ImageData, # the toy
+def first_pool(data:ImageData, # the toy, or digits
                seed:int=0,     # of the draw
-              )->Pool:         # nine rows labelled, none of the last class
-    "The toy's pool at the start: three labels of each class but the last."
+               n_new:int=1,    # classes at the end that get no label
+              )->Pool:         # three rows of each other class labelled
+    "The pool at the start: three labels of each class but the last."
     pool,y = Pool(len(data), data.n_classes),data.oracle(range(len(data)))
     p = torch.randperm(len(data), generator=rng(seed, 'first'))
-    rows = torch.cat([p[y[p]==c][:3] for c in range(data.n_classes-1)])
+    rows = torch.cat([p[y[p]==c][:3] for c in range(data.n_classes-n_new)])
     ask_oracle(data.oracle, pool, rows)
     return pool
 
@@ -163,13 +165,20 @@ def caption(frame:Frame, # one round
     return f'round {frame.round}, {n} labels: AUC {frame.auc:.2f}, accuracy {frame.accuracy:.2f}'
 
 # %% ../../nbs/apps/58_explore.ipynb #c4da928a
-def png(frame:Frame, # one round
+def png(fig:Figure,  # a picture
+        dpi:int=200, # pixels an inch
        )->bytes:     # a picture file
-    "`show_frame` as the bytes of a PNG file."
-    fig,out = Figure(figsize=(6.4,4.4), layout='constrained'),io.BytesIO()
-    show_frame(frame, fig.subplots(), bar=True)
-    fig.savefig(out, format='png', dpi=200, metadata={'Software': None})
+    "A picture as the bytes of a PNG file."
+    out = io.BytesIO()
+    fig.savefig(out, format='png', dpi=dpi, metadata={'Software': None})
     return out.getvalue()
+
+def frame_png(frame:Frame, # one round
+             )->bytes:     # a picture file
+    "`show_frame` as the bytes of a PNG file."
+    fig = Figure(figsize=(6.4,4.4), layout='constrained')
+    show_frame(frame, fig.subplots(), bar=True)
+    return png(fig)
 
 def explorer(rounds:int=5, # of the last slider
              seed:int=0,   # of everything
@@ -188,7 +197,83 @@ def explorer(rounds:int=5, # of the last slider
         run,seen = runs.setdefault(tuple(values.values()), (game(values, seed), []))
         if len(seen)<=turn.value: line.value = 'training …'
         while len(seen)<=turn.value: seen.append(next(run))
-        picture.value,line.value = png(seen[turn.value]),caption(seen[turn.value])
+        picture.value,line.value = frame_png(seen[turn.value]),caption(seen[turn.value])
     for o in (*lams, turn): o.observe(show, 'value')
     show()
     return VBox([*lams, turn, line, picture])
+
+# %% ../../nbs/apps/58_explore.ipynb #digits-latent
+class Latent(NamedTuple):
+    "Digits after a short training: a plane of codes, D's and C's opinions, and what rules ask for."
+    data:ImageData
+    z:Tensor    # (n,2) codes along the two directions in which they vary most
+    y:Tensor    # (n,) labels so far, -1 where unlabelled
+    d:Tensor    # (n,) logits of D
+    p:Tensor    # (n,10) probabilities of C
+    asked:dict  # rule -> (10,) dataset rows
+
+def digits_latent(seed:int=0, # of the first labels, the training and the rules
+                 )->Latent:
+    "Three labels of each digit up to 6, a short training, and ten images for each rule."
+    data,how = get_data('digits'),ASAL(n_warm=100, n_steps=100)
+    pool,blind = first_pool(data, check_count('seed', seed, 0), n_new=3),data.blind()
+    with threads(1), silent(): learn = how.fit(blind, pool, how.warm_up(blind, seed), seed)
+    mu,logits,z = seen_by_dsc(learn, torch.arange(len(data)))
+    mu = mu - mu.mean(0)
+    directions = torch.linalg.svd(mu, full_matrices=False)[2][:2]
+    asked = {k: rule.query(learn, blind, pool, 10, seed) for k,rule in RULES.items()}
+    return Latent(data, mu@directions.T, pool.y, learn.scores(torch.arange(len(data))),
+                  logits.softmax(-1), asked)
+
+# %% ../../nbs/apps/58_explore.ipynb #digits-show
+def place(latent:Latent, # digits after training
+          row:int,       # dataset row
+         )->str:
+    "What D, C and a person say of one image."
+    k,d,p = int((latent.d<latent.d[row]).sum()),latent.d[row],latent.p[row]
+    label = f'labelled {latent.y[row]}' if latent.y[row]>=0 else 'no label'
+    return (f'place {k+1} of {len(latent.d)} by d: d = {d:.2f}, so D = {d.sigmoid():.2f}; '
+            f'{label}; C says {p.argmax()} with {p.max():.0%}')
+
+def show_latent(latent:Latent,   # digits after training
+                rule:str='min',  # one of `RULES`
+                row:int=None,    # the image shown large; None: the first that the rule asks for
+               )->Figure:
+    "The plane of codes, one image of it, and the ten that a rule asks for, with their classes."
+    asked = latent.asked[one_of('rule', rule, RULES)]
+    row = int(asked[0]) if row is None else check_count('row', row, 0, len(latent.d)-1)
+    fig = Figure(figsize=(8.4,4.6), layout='constrained')
+    left,right = fig.subfigures(1, 2, width_ratios=(5,4))
+    ax,z,is_U = left.subplots(),latent.z,latent.y<0
+    ax.scatter(*z[is_U].T, s=5, c=COLOURS['unlabelled'], label='unlabelled')
+    ax.scatter(*z[~is_U].T, s=34, c=COLOURS['labelled'], edgecolors='w', label='labelled')
+    ax.scatter(*z[asked].T, s=70, facecolors='none', edgecolors=COLOURS['asked'], label='chosen')
+    ax.scatter(*z[row], s=160, c='k', marker='+', label='the image on the right')
+    ax.set(xlabel='first direction (code units)', ylabel='second direction (code units)')
+    ax.legend(fontsize=8)
+    axs = right.subplot_mosaic('RRRRR;RRRRR;abcde;fghij')
+    for o,i in zip(axs.values(), [row, *asked.tolist()]):
+        o.imshow(latent.data.x[i,0], cmap='gray_r')
+        o.set(xticks=[], yticks=[])
+        o.set_title(latent.data.oracle([i]).item(), fontsize=9)
+    axs['R'].set_title(f'a person says {latent.data.oracle([row]).item()}')
+    return fig
+
+# %% ../../nbs/apps/58_explore.ipynb #digits-box
+def digits_explorer(latent:Latent=None, # digits after training; None: `digits_latent()`
+                   )->VBox:             # rule, place, numbers, picture
+    "Choose a rule, and walk through the digits from the smallest d up: codes and real images."
+    latent = latent or digits_latent()
+    order = latent.d.argsort(stable=True).tolist()
+    kw = dict(layout=Layout(width='420px', max_width='100%'))
+    rule = Dropdown(options=list(RULES), value='min', description='rule', **kw)
+    at = IntSlider(1, min=1, max=len(order), description='place by d', continuous_update=False, **kw)
+    line,size = Label(),Layout(width='840px', max_width='100%', height='auto')
+    picture = Image(format='png', layout=size)
+    def show(change=None):
+        row = order[at.value-1]
+        picture.value = png(show_latent(latent, rule.value, row), dpi=160)
+        line.value = place(latent, row)
+    for o in (rule, at): o.observe(show, 'value')
+    show()
+    return VBox([rule, at, line, picture])
