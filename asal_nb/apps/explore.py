@@ -13,7 +13,7 @@ __all__ = ['CLASSES', 'LAMS', 'RULES', 'toy', 'first_pool', 'Frame', 'toy_round'
 import copy, io, math, torch
 from fastai.layers import Lambda
 from itertools import islice
-from ipywidgets import Dropdown, FloatSlider, Image, IntSlider, Label, Layout, VBox
+from ipywidgets import Dropdown, FloatSlider, HTML, Image, IntSlider, Label, Layout, VBox
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -268,7 +268,7 @@ def digits_explorer(latent:Latent=None, # digits after training; None: `digits_l
     kw = dict(layout=Layout(width='420px', max_width='100%'))
     rule = Dropdown(options=list(RULES), value='min', description='rule', **kw)
     at = IntSlider(1, min=1, max=len(order), description='place by d', continuous_update=False, **kw)
-    line,size = Label(),Layout(width='840px', max_width='100%', height='auto')
+    line,size = HTML(),Layout(width='840px', max_width='100%', height='auto')
     picture = Image(format='png', layout=size)
     def show(change=None):
         row = order[at.value-1]
