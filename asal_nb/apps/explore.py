@@ -266,8 +266,9 @@ def digits_explorer(latent:Latent=None, # digits after training; None: `digits_l
     latent = latent or digits_latent()
     order = latent.d.argsort(stable=True).tolist()
     kw = dict(layout=Layout(width='420px', max_width='100%'))
+    slow = dict(kw, continuous_update=False)
     rule = Dropdown(options=list(RULES), value='min', description='rule', **kw)
-    at = IntSlider(1, min=1, max=len(order), description='place by d', continuous_update=False, **kw)
+    at = IntSlider(1, min=1, max=len(order), description='place by d', **slow)
     line,size = HTML(),Layout(width='840px', max_width='100%', height='auto')
     picture = Image(format='png', layout=size)
     def show(change=None):

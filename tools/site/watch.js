@@ -219,7 +219,7 @@ class Player {
     if (this.isSmall) return;
     this.round.value = round;
     this.round.setAttribute('aria-valuetext', `round ${round}, ${PHASES[phase]}`);
-    const {low, high} = frame, [across, up] = [0, 1].map(k => `${shown(low[k])} to ${shown(high[k])}`);
+    const [across, up] = frame.low.map((low, k) => `${shown(low)} to ${shown(frame.high[k])}`);
     this.scale.textContent = `Across: z₁ from ${across}. Up: z₂ from ${up}.`;
     this.drawLogits();
     this.point(this.row);
@@ -256,24 +256,25 @@ class Player {
     }));
     element(svg, 'path', {d: `M10 ${middle}H${SIDE - 10}`, class: 'line'});
     const cut = frame.d[frame.order[this.data.cut[this.rule] - 1]];
+    const isCut = phase && cut !== undefined;
     if (phase) {
       for (const i of frame.asked) {
         element(svg, 'path', {d: `M${x(frame.d[i])} ${middle}l-5 9h10Z`, class: 'asked'});
       }
-      if (cut !== undefined) element(svg, 'path', {d: `M${x(cut) + 1} 26V174`, class: 'cut'});
+      if (isCut) element(svg, 'path', {d: `M${x(cut) + 1} 26V174`, class: 'cut'});
     }
     const text = (at, y, anchor, s) => element(svg, 'text', {x: at, y, 'text-anchor': anchor}, s);
     ['dot', 'labelled'].forEach((name, isL) => {
       element(svg, 'rect', {x: 10 + 180*isL, y: 4, width: 12, height: 12, class: name});
       text(28 + 180*isL, 16, 'start', `${isL ? 'labelled' : 'unlabelled'} (${pools[isL].length})`);
     });
-    if (phase && cut !== undefined) text(SIDE - 10, 16, 'end', 'dashed: the cut');
+    if (isCut) text(SIDE - 10, 16, 'end', 'dashed: the cut');
     text(10, 194, 'start', shown(frame.lo));
     text(SIDE/2, 194, 'middle', 'd (small: looks unlabelled)');
     text(SIDE - 10, 194, 'end', shown(frame.hi));
     const mean = pools.map(o => shown(o.reduce((a, b) => a + b)/o.length));
-    svg.setAttribute('aria-label', `Histograms of d. Its mean is ${mean[0]} on unlabelled dots and `
-      + `${mean[1]} on labelled ones.` + (phase && cut !== undefined ? ` Cut at ${shown(cut)}.` : ''));
+    svg.setAttribute('aria-label', `Histograms of d. Its mean is ${mean[0]} on unlabelled dots `
+      + `and ${mean[1]} on labelled ones.` + (isCut ? ` Cut at ${shown(cut)}.` : ''));
   }
 
   nearest(event) {
