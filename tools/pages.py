@@ -65,9 +65,11 @@ class Page:
 
 
 def clean(page):
-    "Drop what belongs to smalldocs' own shell, and what pandas writes for notebooks"
+    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge for
+    Colab: each page has a link of its own"""
     main = page.main
-    drop = 'nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi'
+    drop = ('nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi,'
+            ' p:has(> a > img[src$="colab-badge.svg"]:only-child)')
     for o in main.select(drop): o.decompose()
     for o in main.find_all(string=lambda s: isinstance(s, Comment)): o.extract()
     for o in main.find_all(['table', 'tr'], attrs=True):
