@@ -166,7 +166,7 @@ ANSWERS = {
         'TypiClust for the first labels, then the margin spread over clusters, in small rounds.',
         'reference/choose.ipynb#five-hundred-photographs',
         'tutorials/photos.ipynb',
-        'game/17_trunks.ipynb'),
+        'game/18_trunks.ipynb'),
 }
 
 

@@ -14,7 +14,7 @@ from nbdev.config import get_config
 
 pytestmark = pytest.mark.repo
 NBS = ROOT/'nbs'
-TURNS, NB, CORE = 'asal_nb/game/turns.py', 'nbs/game/23_turns.ipynb', 'nbs/01_core.ipynb'
+TURNS, NB, CORE = 'asal_nb/game/turns.py', 'nbs/game/24_turns.ipynb', 'nbs/01_core.ipynb'
 EDITS = [(TURNS, 'class ', 'class Un', check_sync.EXPORT, TURNS),
          (NB, 'class ', 'class Un', check_sync.EXPORT, TURNS),
          (CORE, '"execution_count": null', '"execution_count": 3', check_sync.CLEAN, CORE)]
