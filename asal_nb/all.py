@@ -50,6 +50,7 @@ from .methods.adapters import to_skactiveml, to_modal
 from .methods.table import METHODS, method_of
 from .check.suite import check, parametrize_with_checks
 from .check.controls import LBlind, Permuted, controls
+from .check.exercises import check_ex
 from .study.study import Study, read_study
 from .study.compare import compare, rerun
 from .study import page as _page # with it a `Study` has its pictures and its report

@@ -126,12 +126,17 @@ def bandwidth(mib=512, n=5, clock=time.perf_counter):
     return x.numel()*4/min(mid.values())
 
 
-def matmul_peak(n=2048, repeats=5, dtype='float32', device='cpu'):
-    "Floating-point operations a second of one n by n matrix product, the largest of `repeats`"
+def conv_peak(dtype='float32', device='cpu', repeats=9):
+    "Floating-point operations a second of a large 3x3 convolution, the quickest of `repeats`"
     import torch
-    a = torch.ones(n, n, dtype=getattr(torch, dtype), device=device)
+    import torch.nn.functional as F
+    kw = dict(dtype=getattr(torch, dtype), device=device)
+    x, w = torch.ones(64, 128, 16, 16, **kw), torch.ones(128, 128, 3, 3, **kw)
+    x, w = [o.contiguous(memory_format=torch.channels_last) for o in (x, w)]
     wait = torch.cuda.synchronize if 'cuda' in device else lambda: None
-    return 2*n**3/min(in_turns(dict(product=lambda: a @ a), repeats, wait=wait)['product'])
+    with torch.no_grad():
+        t = in_turns(dict(conv=lambda: F.conv2d(x, w, padding=1)), repeats, wait=wait)
+    return 2*x.numel()*128*9/min(t['conv'])
 
 
 def processor():

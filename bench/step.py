@@ -5,7 +5,10 @@ The naive form is that of published loops: images opened and distorted one by on
 term of the loss encoding its batch again (L three times, U twice and once distorted), and both
 pools once more for D. Same networks, same equations: on the same batch both give the same loss,
 which is asserted before anything is timed."""
-from _measure import arguments, in_turns, keep, machine, matmul_peak, medians, ratio, table
+import time
+
+from _measure import (
+    arguments, bandwidth, conv_peak, in_turns, keep, machine, medians, ratio, table)
 
 BS, PIXELS, ROWS = 64, 28, 6000
 
@@ -161,19 +164,78 @@ def flops(step):
     return f.get_total_flops()
 
 
-def conv_peak(repeats=9):
-    "Operations a second of a large 3x3 convolution: other kernels than the matrix product's"
+# where a step's time goes: a term, and the operations that it is made of
+TERMS = {
+    'convolutions': ('conv', 'transposed'), 'matrix products': ('addmm', 'aten::mm', 'aten::bmm'),
+    'normalisation': ('group_norm', 'GroupNorm'),
+    'standardised filters': ('layer_norm', 'LayerNorm'),
+    'activations': ('clamp_min', 'threshold', 'relu', 'Relu'),
+    'optimiser': ('adam', 'Adam', 'Optimizer'), 'all else in torch': ('',)}
+
+
+def terms(step, n):
+    "Milliseconds of a step by term, from torch's profiler; what is left is Python and fastai"
+    from torch.profiler import ProfilerActivity, profile
+    with profile(activities=[ProfilerActivity.CPU]) as p:
+        t = time.perf_counter()
+        step(n)
+        t = time.perf_counter() - t
+    ms = dict.fromkeys(TERMS, 0.)
+    for o in p.key_averages():
+        term = next(k for k, names in TERMS.items() if any(name in o.key for name in names))
+        ms[term] += o.self_cpu_time_total/n/1e3
+    return ms | {'Python and fastai': max(0., t/n*1e3 - sum(ms.values()))}
+
+
+def layers(net, rows):
+    "Each convolution alone, on inputs of a step's size: GFLOP and GFLOP/s, both ways"
     import torch
-    import torch.nn.functional as F
-    x, w = torch.ones(64, 128, 16, 16), torch.ones(128, 128, 3, 3)
-    x, w = [o.contiguous(memory_format=torch.channels_last) for o in (x, w)]
-    with torch.no_grad(): t = in_turns(dict(conv=lambda: F.conv2d(x, w, padding=1)), repeats)
-    return 2*x.numel()*128*9/min(t['conv'])
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+    seen = {}
+
+    def note(name):
+        def hook(m, args, out): seen[name] = m, args[0].detach()
+        return hook
+    of = {k: m for k, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
+    hooks = [m.register_forward_hook(note(k)) for k, m in of.items()]
+    mu, _ = net.enc(rows)
+    net.gen(mu)
+    for o in hooks: o.remove()
+    found = {}
+    for name, (m, x) in seen.items():
+        x = x.requires_grad_(not name.startswith('enc.trunk.0'))  # images need no gradient
+        def both(): m(x).sum().backward()
+        with FlopCounterMode(display=False) as f: both()
+        t = min(in_turns({name: both}, 9)[name])
+        work = f.get_total_flops()
+        found[name] = dict(shape=f'{m.in_channels}-{m.out_channels}, {tuple(x.shape[2:])}',
+                           gflop=round(work/1e9, 3), gflop_s=round(work/t/1e9, 1))
+    return found
+
+
+def traffic(step):
+    "Bytes that the operations of one step read and write"
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Count(TorchDispatchMode):
+        n = 0
+        def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+            out = f(*args, **(kwargs or {}))
+            if not f.is_view:
+                seen = tree_leaves((args, kwargs, out))
+                self.n += sum(o.numel()*o.element_size() for o in seen
+                              if isinstance(o, torch.Tensor))
+            return out
+    with Count() as c: step(1)
+    return c.n
 
 
 def main():
     a = arguments(__doc__)
-    from asal_nb.game.callbacks import ChannelsLast
+    from asal_nb.game.callbacks import ChannelsLast, Compile
     n, rounds = (2, 3) if a.quick else (10, 7)
     data = some_data()
     pool = some_pool(data)
@@ -182,25 +244,31 @@ def main():
     for half in (False, True):
         for fresh in (True, False):
             name = ('paper order' if fresh else 'codes reused') + ', bf16'*half
-            forms[name], _ = ours(data, pool, half, fresh=fresh)
+            forms[name], net = ours(data, pool, half, fresh=fresh)
     forms['paper order, channels last'], _ = ours(data, pool, cbs=[ChannelsLast()])
+    forms['paper order, compiled'], _ = ours(data, pool, cbs=[Compile()])
     work = {k: flops(f) for k, f in forms.items()}
     s = in_turns({k: (lambda f=f: f(n)) for k, f in forms.items()}, rounds)
-    peaks = {'matrix product': matmul_peak(), 'matrix product, bf16': matmul_peak(dtype='bfloat16')}
-    peaks['3x3 convolution'] = conv_peak()
+    peaks = {k: conv_peak(k) for k in ('float32', 'bfloat16')}
     found = {}
     for k, t in medians(s).items():
-        speed = work[k]*n/t
+        peak = peaks['bfloat16' if 'bf16' in k else 'float32']
         found[k] = dict(samples_s=round(2*BS*n/t), ratio=round(ratio(s, 'naive', k), 2),
-                        gflop=round(work[k]/1e9, 2),
-                        of_peak=round(speed/peaks['matrix product'], 2),
-                        of_conv_peak=round(speed/peaks['3x3 convolution'], 2))
-    heads = ['form', 'samples/s', 'ratio', 'GFLOP', 'of matmul peak', 'of conv peak']
-    print(table([[k, *o.values()] for k, o in found.items()], heads))
-    print('peaks, GFLOP/s:', ', '.join(f'{k} {v/1e9:.0f}' for k, v in peaks.items()))
+                        gflop=round(work[k]/1e9, 2), of_peak=round(work[k]*n/t/peak, 2))
+    print(table([[k, *o.values()] for k, o in found.items()],
+                ['form', 'samples/s', 'ratio', 'GFLOP', 'of conv peak']))
     peaks = {k: round(v/1e9) for k, v in peaks.items()}
-    keep('step', dict(forms=found, peaks=peaks, rounds=rounds, steps=n,
-                      machine=machine('torchvision', 'fastai')), a.quick)
+    print("a 3x3 convolution's peak, GFLOP/s:", peaks)
+    spent = {k: terms(forms[k], n) for k in ('paper order', 'paper order, bf16')}
+    print(table([[k, *(o[k] for o in spent.values())] for k in [*TERMS, 'Python and fastai']],
+                ['ms a step', *spent]))
+    alone = layers(net.model, data.images(range(3*BS)))
+    print(table([[k, *o.values()] for k, o in alone.items()],
+                ['layer alone', 'channels, pixels', 'GFLOP', 'GFLOP/s']))
+    moved = dict(bytes=traffic(forms['paper order']), at_best=round(bandwidth()))
+    print('memory: {bytes:.3g} bytes a step, at most {at_best:.3g} a second'.format(**moved))
+    keep('step', dict(forms=found, peaks=peaks, terms=spent, layers=alone, memory=moved,
+                      rounds=rounds, steps=n, machine=machine('torchvision', 'fastai')), a.quick)
 
 
 if __name__ == '__main__': main()

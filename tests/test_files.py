@@ -147,6 +147,26 @@ def test_a_class_of_one_picture_stays_in_the_pool(tmp_path):
     assert ImageData.from_folder(few, 8, **CPU).y_test.tolist() == [0, 1, 2, 3]
 
 
+def test_copies_of_a_picture_are_told(tmp_path):
+    "Equal pixels in pool and test set, or under two labels; copies of one label are no matter"
+    def draw(name, value):
+        (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('L', (9, 9), value).save(tmp_path/name)
+    names = ['train/cat/a.png', 'train/cat/b.png', 'train/dog/c.png', 'train/cat/d.png',
+             'test/cat/e.png', 'test/dog/f.png']
+    for i, name in enumerate(names): draw(name, 20*i)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        ImageData.from_folder(tmp_path, 8)
+    draw('train/cat/copy.png', 0)
+    draw('train/dog/b.png', 20)
+    draw('test/dog/c.png', 40)
+    with pytest.warns(UserWarning) as said: ImageData.from_folder(tmp_path, 8, name='pets')
+    assert [str(o.message) for o in said] == [
+        'pets: pictures in both pool and test set: 1 (train/dog/c.png = test/dog/c.png);'
+        ' pictures under two labels: 1 (train/cat/b.png = train/dog/b.png)']
+
+
 def test_links_and_what_is_no_file(tmp_path):
     fill(tmp_path/'in', 'a/0.png', 'b/1.png', '.store/2.png')
     save(tmp_path/'out.png')

@@ -18,7 +18,7 @@ from fastcore.docments import docments
 pytestmark = pytest.mark.repo
 # a part imports only parts before it; `methods` and `check` may stand in either order
 PARTS = 'checks core paper ledger ask data game loop methods check study apps all'.split()
-MOST_MODULES = 64
+MOST_MODULES = 65
 EXPORT = re.compile(r'^#\|\s*export[si]?\b', re.M)
 DEFAULT = re.compile(r'#\|\s*default_exp\s+(\S+)')
 FIG_ALT = re.compile(r'^#\|\s*fig-alt:\s*\S.{19}', re.M)
@@ -186,6 +186,13 @@ def test_pictures_stand_alone(p):
     bad += [src(c)[:60] for c in code(BOOK[p])
             if not EXPORT.search(src(c)) and SENTENCE.search(src(c))]
     assert not bad, f'{name_of(p)} shows {bad}'
+
+
+@each_page
+def test_the_text_of_a_link_is_no_code(p):
+    "nbdev links a name in code to its page, and a link within a link is broken."
+    bad = re.findall(r'\[`[^`\]]+`\]\([^)]*\.ipynb', '\n'.join(texts(BOOK[p])))
+    assert not bad, f'{name_of(p)}: {bad}'
 
 
 def untested(cells):

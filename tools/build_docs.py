@@ -72,8 +72,9 @@ def still(state, name):
         return '\n'.join(still(state, o) for o in children)
     if widget['model_name'] == 'ImageModel':
         return f'<p><img src="data:image/png;base64,{widget["buffers"][0]["data"]}"></p>'
+    if options := value.get('_options_labels'): value['value'] = options[value['index']]
     if value.get('description'):
-        return f'<p class="setting"><code>{value["description"]}</code> {value["value"]:g}</p>'
+        return f'<p class="setting"><code>{value["description"]}</code> {value["value"]}</p>'
     return f'<p>{html.escape(str(value.get("value", "")))}</p>'
 
 

@@ -65,9 +65,11 @@ class Page:
 
 
 def clean(page):
-    "Drop what belongs to smalldocs' own shell, and what pandas writes for notebooks"
+    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge for
+    Colab: each page has a link of its own"""
     main = page.main
-    drop = 'nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi'
+    drop = ('nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi,'
+            ' p:has(> a > img[src$="colab-badge.svg"]:only-child)')
     for o in main.select(drop): o.decompose()
     for o in main.find_all(string=lambda s: isinstance(s, Comment)): o.extract()
     for o in main.find_all(['table', 'tr'], attrs=True):
@@ -223,6 +225,24 @@ def mark_tables(page):
         table.parent['data-wide'] = 'Table'
     for o in page.main.find_all('pre'): o['data-wide'] = 'Code'
     for o in page.main.select('span.math.display'): o['data-wide'] = 'Equation'
+
+
+# ------------------------------------------------------------------ watch the game
+
+
+def put_players(page):
+    "Each `data-watch` gets the rounds it asks for: all, or 'lambda_4 rule count'; and their player"
+    roots = page.main.select('[data-watch]')
+    if not roots: return
+    saved = json.loads((HERE.parents[1]/'nbs/watch.json').read_text(encoding='utf-8'))
+    for root in roots:
+        data = dict(saved)
+        if root['data-watch']:
+            lam4, rule, n = root['data-watch'].split()
+            data['runs'] = {lam4: {rule: saved['runs'][lam4][rule][:int(n)]}}
+        root.append(page.new('script', json.dumps(data), type='application/json'))
+    page.main.append(page.new('style', (HERE/'watch.css').read_text(encoding='utf-8')))
+    page.main.append(page.new('script', (HERE/'watch.js').read_text(encoding='utf-8')))
 
 
 # ------------------------------------------------------------------ equations

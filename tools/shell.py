@@ -14,7 +14,8 @@ from bs4 import BeautifulSoup, NavigableString
 
 HERE = text.HERE
 COLAB = 'https://colab.research.google.com/github/asal-nb/asal-nb/blob/main/nbs'
-STEPS = (text.clean, text.show_once, text.link_register, text.describe_pictures, text.mark_tables)
+STEPS = (text.clean, text.show_once, text.link_register, text.describe_pictures, text.mark_tables,
+         text.put_players)
 
 
 def heading_text(h):

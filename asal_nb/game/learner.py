@@ -213,7 +213,7 @@ def asal_learner(dls,           # from `asal_dls`
                  tau=None,      # least certainty of h for pseudo-labels; None: the target's default
                  alpha1=None,   # learning rate of E, G and C; None: `rate_of`
                  alpha2=5e-3,   # learning rate of D
-                 lam1=None,     # weight of Eq. (1); None: 2/D_x (D4, D17)
+                 lam1=None,     # weight of Eq. (1); None: 2/n_x (D4, D17)
                  lam2=1.,       # weight of Eq. (2)
                  lam3=1.,       # weight of Eq. (3)
                  lam4=.1,       # weight of Eq. (4)

@@ -75,7 +75,7 @@ class CodeLoss:
     def decodes(self, o): return o.argmax(-1) if isinstance(o, Tensor) else o
 
 class WarmLoss(CodeLoss):
-    "Eq. (8), both pools taken as one; `warm_learner` sets `lam1_w` to 2/D_x (D4)."
+    "Eq. (8), both pools taken as one; `warm_learner` sets `lam1_w` to 2/n_x (D4)."
     def __init__(self, h:Target, # what C must predict
                  lam1_w,    # weight of Eq. (1)
                  lam2_w=1., # weight of Eq. (7)
@@ -123,7 +123,7 @@ def warm_learner(net:ASALNet,      # trained in place, except D
                  seed=0,           # seed of views, noise and order
                  bs=128,           # rows per batch
                  alpha1_w=None,    # learning rate; None: `rate_of`
-                 lam1_w=None,      # weight of Eq. (1); None: 2/D_x
+                 lam1_w=None,      # weight of Eq. (1); None: 2/n_x
                  lam2_w=1.,        # weight of Eq. (7)
                  beta=.01,         # weight of the KL in Eq. (1); 1 collapses small images' codes
                  beta_c=1e-3,      # weight of the KL in Eq. (7) (D3)

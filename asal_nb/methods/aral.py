@@ -63,7 +63,7 @@ class ARALLoss(CodeLoss):
     "L_Dis of labelled, unlabelled and generated images; `of_others` adds up Gen's and q's terms."
     def __init__(self, n_x,   # numbers in an image
                  lam_gan=1.,  # weight of separating real from generated
-                 lam_trd=10., # of the reconstruction bound, times 2/D_x
+                 lam_trd=10., # of the reconstruction bound, times 2/n_x
                  lam_rec=1.,  # of finding the code of a generated image
                  lam_adv=.1,  # of Eq. (4)
                  lam_y=0.,    # of generating what C takes for the given class

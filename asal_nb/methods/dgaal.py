@@ -148,7 +148,7 @@ def dgaal_learner(dls,         # from `asal_dls`
                   nf=None,     # channels of E's first layer, see `Encoder`
                   seed=0,      # of the first weights
                   cbs=None,    # as in fastai
-                  lam1=None,   # weight of Eq. (1); 2/D_x by default (D4)
+                  lam1=None,   # weight of Eq. (1); 2/n_x by default (D4)
                   **kw)->DGAALLearner: # weights of `DGAALLoss`; the rest goes to `Learner`
     "The `Learner` of both groups."
     check_players(nz=nz, nf=nf)

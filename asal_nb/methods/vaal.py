@@ -84,7 +84,7 @@ class VAAL(Sampled):
                  n_steps=1200, # moves of the VAE a round
                  n_vae=2,      # of them for each of D
                  bs=64,        # rows of each pool a step
-                 lam4=.05,     # weight of fooling D; lam1 is 2/D_x (D4)
+                 lam4=.05,     # weight of fooling D; lam1 is 2/n_x (D4)
                  alpha1=5e-4,  # rate of the VAE
                  alpha2=5e-4,  # rate of D
                  augment=False,# weak views of both pools?

@@ -19,7 +19,7 @@ def vae_loss(url:Tensor,   # scalar nats, Eq. (1), a bound
              cls_L:Tensor, # scalar nats, Eq. (2), a bound
              cls_U:Tensor, # scalar nats, Eq. (3), a bound
              adv:Tensor,   # scalar nats, Eq. (4), a loss
-             lam1:float,   # weight of url, per image, such as 2/D_x (D4)
+             lam1:float,   # weight of url, per image, such as 2/n_x (D4)
              lam2:float,   # weight of cls_L
              lam3:float,   # weight of cls_U
              lam4:float,   # weight of adv
@@ -41,7 +41,7 @@ def check_terms(terms:dict,   # name -> scalar tensor, or number
 # %% ../../nbs/paper/06_objective.ipynb #27b3e287
 def warm_loss(url:Tensor,   # scalar nats, Eq. (1) over all rows, a bound
               cls:Tensor,   # scalar nats, Eq. (7), a bound
-              lam1_w:float, # weight of url, per image, such as 2/D_x (D4)
+              lam1_w:float, # weight of url, per image, such as 2/n_x (D4)
               lam2_w:float, # weight of cls
              )->Tensor:     # scalar, smaller is better
     "The loss of the warm-up in weighted nats, bounds negated: Eq. (8), (D1), (D10), (D17)."
