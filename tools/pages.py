@@ -65,8 +65,8 @@ class Page:
 
 
 def clean(page):
-    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge for
-    Colab: each page has a link of its own"""
+    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge
+    for Colab: each page has a link of its own"""
     main = page.main
     drop = ('nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi,'
             ' p:has(> a > img[src$="colab-badge.svg"]:only-child)')
