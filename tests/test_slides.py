@@ -78,13 +78,13 @@ def test_the_zip_of_a_classroom_is_complete(tmp_path):
     room = tmp_path/'room'
     classroom.fill(room, SITE)
     readme = (room/'README.md').read_text(encoding='utf-8')
-    named = re.findall(r'`((?:notebooks|site|slides|grading)/[^`]*)`', readme)
+    named = re.findall(r'`((?:notebooks|site|grading)/[^`]*)`', readme)
     assert len(named) > 6 and [o for o in named if not (room/o).exists()] == []
     for lesson in LESSONS:
         nb = (room/f'notebooks/course/{lesson}.ipynb').read_text(encoding='utf-8')
         for o in re.findall(r'\]\((?!http)([^)#]+\.(?:ipynb|png|svg))', nb):
             assert (room/'notebooks/course'/o).exists(), f'{lesson} leads to {o}'
-        html = (room/f'slides/{lesson}.html').read_text(encoding='utf-8')
-        assert 'href="../site/' in html and str(tmp_path) not in html
+        html = (room/f'site/slides/{lesson}.html').read_text(encoding='utf-8')
+        assert 'href="../reference/' in html and str(tmp_path) not in html
         assert (room/f'grading/source/{lesson}/{lesson}.ipynb').exists()
     assert {p.name for p in (room/'notebooks/results').glob('*.xz')} >= {'digits.xz', 'methods.xz'}

@@ -3,13 +3,14 @@
 tools/classroom.py [--wheels no] [--torch INDEX]
 
 Wheels are for this system and this version of Python. Those of torch come from INDEX, by default
-the one that has them without CUDA: 200 MB in place of some 3 GB."""
+PyTorch's own without CUDA, which is some 2 GB smaller; https://pypi.org/simple has those with."""
 import argparse
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from string import Template
 import course
@@ -40,6 +41,8 @@ def add_wheels(folder, torch):
     cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--only-binary', ':all:', '-d', to,
            '--find-links', to, '--extra-index-url', torch, wheel, *ALSO]
     if subprocess.run(cmd).returncode: sys.exit('pip could not download all wheels')
+    builds = {p.name.split('-')[1].partition('+')[2] for p in to.glob('torch[-v]*')}
+    if len(builds) > 1: sys.exit('torch and torchvision are not of one build: choose one TORCH')
 
 
 def write_readme(folder):
@@ -56,9 +59,18 @@ def fill(folder, site):
     folder.mkdir()
     add_notebooks(folder)
     shutil.copytree(site, folder/'site')
-    slides.write(folder/'site', folder/'slides')
+    slides.write(folder/'site', folder/'site/slides')
     course.write_sources(folder/'grading')
     write_readme(folder)
+
+
+def pack(folder):
+    "Write the zip; wheels are compressed already"
+    ZIP.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(ZIP, 'w') as z:
+        for p in sorted(p for p in folder.rglob('*') if p.is_file()):
+            kind = zipfile.ZIP_STORED if p.suffix == '.whl' else zipfile.ZIP_DEFLATED
+            z.write(p, p.relative_to(folder.parent), kind)
 
 
 def main():
@@ -70,8 +82,7 @@ def main():
         folder = Path(d)/'classroom'
         fill(folder, ROOT/'_docs')
         if a.wheels == 'yes': add_wheels(folder, a.torch)
-        ZIP.parent.mkdir(exist_ok=True)
-        shutil.make_archive(ZIP.with_suffix(''), 'zip', d, folder.name)
+        pack(folder)
     print(f'{ZIP.relative_to(ROOT)}: {ZIP.stat().st_size/1e6:.0f} MB')
 
 
