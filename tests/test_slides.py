@@ -87,7 +87,7 @@ def test_the_zip_of_a_classroom_is_complete(tmp_path):
         for o in re.findall(r'\]\((?!http)([^)#]+\.(?:ipynb|png|svg))', nb):
             assert (room/'notebooks/course'/o).exists(), f'{lesson} leads to {o}'
         made = read(room/f'site/slides/{lesson}.html')
-        lost = [o for o in links(made, room/'site/slides') if not (o.exists() and room in o.parents)]
-        assert not lost, f'slides of {lesson}'
+        led = links(made, room/'site/slides')
+        assert all(o.exists() and room in o.parents for o in led), f'slides of {lesson}: {led}'
         assert (room/f'grading/source/{lesson}/{lesson}.ipynb').exists()
     assert {p.name for p in (room/'notebooks/results').glob('*.xz')} >= {'digits.xz', 'methods.xz'}
