@@ -3,7 +3,7 @@
 tools/classroom.py [--wheels no] [--torch INDEX]
 
 Wheels are for this system and this version of Python. Those of torch come from INDEX, by default
-PyTorch's own without CUDA, which is some 2 GB smaller; https://pypi.org/simple has those with."""
+PyTorch's own without CUDA, which is some 2 GB smaller; the index of PyPI has those with it."""
 import argparse
 import platform
 import shutil
