@@ -100,6 +100,7 @@ def matches(lines, patterns):
     return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
 
 
+@pytest.mark.xdist_group('kernel')   # which is started once
 @pytest.mark.parametrize('name', CELLS)
 def test_a_cell_has_one_output_of_lines(kernel, name):
     "No stderr, no HTML, no widget, no remains of a bar; drawn at most four times a second"

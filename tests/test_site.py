@@ -136,7 +136,7 @@ def test_keys_reach_the_text_and_the_chapters(tab, url):
     fold = tab.locator('#chapters summary', has_text='Methods')
     fold.focus()
     tab.keyboard.press('Enter')
-    assert tab.locator('#chapters a', has_text='VAAL').first.is_visible()
+    assert fold.locator('xpath=..').locator('a', has_text='VAAL').first.is_visible()
 
 
 def test_the_site_map(tab, url):
