@@ -245,7 +245,7 @@ def main():
     for half in (False, True):
         for fresh in (True, False):
             name = ('paper order' if fresh else 'codes reused') + ', bf16'*half
-            forms[name], net = ours(data, pool, half, fresh=fresh)
+            forms[name], learn = ours(data, pool, half, fresh=fresh)
     forms['paper order, channels last'], _ = ours(data, pool, cbs=[ChannelsLast()])
     forms['paper order, compiled'], _ = ours(data, pool, cbs=[Compile()])
     work = {k: flops(f) for k, f in forms.items()}
@@ -263,7 +263,7 @@ def main():
     spent = {k: terms(forms[k], n) for k in ('paper order', 'paper order, bf16')}
     print(table([[k, *(o[k] for o in spent.values())] for k in [*TERMS, 'Python and fastai']],
                 ['ms a step', *spent]))
-    alone = layers(net.model, data.images(range(3*BS)))
+    alone = layers(learn.model, data.images(range(3*BS)))
     print(table([[k, *o.values()] for k, o in alone.items()],
                 ['layer alone', 'channels, pixels', 'GFLOP', 'GFLOP/s']))
     moved = dict(bytes=traffic(forms['paper order']), at_best=round(bandwidth()))

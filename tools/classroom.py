@@ -14,7 +14,6 @@ import zipfile
 from pathlib import Path
 from string import Template
 import course
-import slides
 from release_check import build, tracked
 from run_nbs import ROOT
 
@@ -59,7 +58,6 @@ def fill(folder, site):
     folder.mkdir()
     add_notebooks(folder)
     shutil.copytree(site, folder/'site')
-    slides.write(folder/'site', folder/'site/slides')
     course.write_sources(folder/'grading')
     write_readme(folder)
 
