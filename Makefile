@@ -10,13 +10,15 @@ SHELL  := /bin/sh
 # The networks here are small: with more threads they only wait for one another
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs bench study release-check clean
+.PHONY: help demo test docs slides classroom bench study release-check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo               the main job on data that ships with scikit-learn: a table, and out/demo.png'
 	@echo 'make test               everything that CI runs'
 	@echo 'make docs               the site, in _docs/'
+	@echo 'make slides             slides of each lesson, in _slides/'
+	@echo 'make classroom          out/classroom.zip for a room without network: wheels (WHEELS=no: none), notebooks, site, slides'
 	@echo 'make bench              every benchmark in bench/, results in bench/results/'
 	@echo 'make study NAME=digits  the slow cells of one notebook too, outputs stored in it'
 	@echo 'make release-check      would a release work? builds it and installs it where nothing is'
@@ -36,6 +38,12 @@ test: $(DEV) $(JS)
 docs: $(DEV) $(JS)
 	$(PY) tools/build_docs.py
 
+slides: docs
+	$(PY) tools/slides.py _docs _slides
+
+classroom: docs
+	$(PY) tools/classroom.py --wheels $(or $(WHEELS),yes) $(if $(TORCH),--torch $(TORCH))
+
 bench: $(DEV)
 	@set -e; for f in $(filter-out bench/demo.py bench/recipe.py bench/what_d_knows.py, $(wildcard bench/[a-z]*.py)); do echo "$$f"; $(PY) $$f; done
 
@@ -47,7 +55,7 @@ release-check: $(DEV)
 	$(PY) tools/release_check.py
 
 clean:
-	rm -rf _docs _proc _proc_site out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf _docs _slides _proc _proc_site out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
 	find asal_nb bench nbs tests tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(PY):

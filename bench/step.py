@@ -187,11 +187,15 @@ def terms(step, n):
     return ms | {'Python and fastai': max(0., t/n*1e3 - sum(ms.values()))}
 
 
+def both_ways(layer, x):
+    "A function that passes `x` through a layer, and its gradient back"
+    def f(): layer(x).sum().backward()
+    return f
+
+
 def layers(net, rows):
     "Each convolution alone, on inputs of a step's size: GFLOP and GFLOP/s, both ways"
-    import torch
     from torch import nn
-    from torch.utils.flop_counter import FlopCounterMode
     seen = {}
 
     def note(name):
@@ -204,11 +208,8 @@ def layers(net, rows):
     for o in hooks: o.remove()
     found = {}
     for name, (m, x) in seen.items():
-        x = x.requires_grad_(not name.startswith('enc.trunk.0'))  # images need no gradient
-        def both(): m(x).sum().backward()
-        with FlopCounterMode(display=False) as f: both()
-        t = min(in_turns({name: both}, 9)[name])
-        work = f.get_total_flops()
+        f = both_ways(m, x.requires_grad_(not name.startswith('enc.trunk.0')))  # images need none
+        work, t = flops(lambda n, f=f: f()), min(in_turns({name: f}, 9)[name])
         found[name] = dict(shape=f'{m.in_channels}-{m.out_channels}, {tuple(x.shape[2:])}',
                            gflop=round(work/1e9, 3), gflop_s=round(work/t/1e9, 1))
     return found
@@ -244,7 +245,7 @@ def main():
     for half in (False, True):
         for fresh in (True, False):
             name = ('paper order' if fresh else 'codes reused') + ', bf16'*half
-            forms[name], net = ours(data, pool, half, fresh=fresh)
+            forms[name], learn = ours(data, pool, half, fresh=fresh)
     forms['paper order, channels last'], _ = ours(data, pool, cbs=[ChannelsLast()])
     forms['paper order, compiled'], _ = ours(data, pool, cbs=[Compile()])
     work = {k: flops(f) for k, f in forms.items()}
@@ -262,7 +263,7 @@ def main():
     spent = {k: terms(forms[k], n) for k in ('paper order', 'paper order, bf16')}
     print(table([[k, *(o[k] for o in spent.values())] for k in [*TERMS, 'Python and fastai']],
                 ['ms a step', *spent]))
-    alone = layers(net.model, data.images(range(3*BS)))
+    alone = layers(learn.model, data.images(range(3*BS)))
     print(table([[k, *o.values()] for k, o in alone.items()],
                 ['layer alone', 'channels, pixels', 'GFLOP', 'GFLOP/s']))
     moved = dict(bytes=traffic(forms['paper order']), at_best=round(bandwidth()))

@@ -261,13 +261,16 @@ def test_bad_arguments_are_sentences(kw, words):
 def test_a_person_sees_a_bar_and_the_settings(capsys):
     "quiet=False shows both; a pipe sees nothing, not even what a method prints."
     class Loud(Ends):
+        wait = 0
         def query(self, *args):
             print('asking')
+            time.sleep(self.wait)
             return super().query(*args)
     args = dict(b=2, rounds=1, n_first=4, first='random')
     compare(dict(a=Loud(TINY)), toy(), range(5), 'sequential', **args)
     assert capsys.readouterr().out == ''
-    compare(dict(a=Loud(TINY), b=Ends(TINY)), toy(), range(5), 'sequential', **args, quiet=False)
+    Loud.wait = 2.5                                # s, for a bar that is done sooner is not drawn
+    compare(dict(a=Loud(TINY), b=Ends(TINY)), toy(), range(2), 'sequential', **args, quiet=False)
     out = capsys.readouterr().out
     assert 'method.method' in out and '"Loud"' in out and 'jobs' in out and 'asking' not in out
 

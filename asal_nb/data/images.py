@@ -183,12 +183,12 @@ def copies(x:Tensor,   # (N,C,H,W) pictures, those of the pool first
     keys = [hashlib.blake2b(o.numpy().tobytes(), digest_size=16).digest() for o in x]
     df = pd.DataFrame(dict(key=keys, part=np.arange(len(x))>=n, y=y, name=names))
     found = []
-    for what,o in (('in both pool and test set', df[['key','part','name']]),
-                   ('under two labels', df.loc[df.y>=0, ['key','y','name']])):
-        seen = o.groupby('key').nunique().iloc[:,0]
-        twice = o[o.key.isin(seen.index[seen>1])]
+    for what,column,o in (('in both pool and test set', 'part', df),
+                          ('under two labels', 'y', df[df.y>=0])):
+        twice = o[o.groupby('key')[column].transform('nunique')>1]
         if not len(twice): continue
-        some = twice.groupby('key', sort=False).name.agg(lambda v: ' = '.join(map(shown, v[:2])))
+        pairs = twice.drop_duplicates(['key',column]).groupby('key', sort=False).name
+        some = pairs.agg(lambda v: ' = '.join(map(shown, v[:2])))
         found.append(f"pictures {what}: {len(some)} ({some.iloc[0]})")
     return found
 

@@ -4,6 +4,9 @@
 const fs = require('fs');
 const path = require('path');
 
+// $n<N$ would open a tag
+function asHTML(tex) { return tex.replace(/&/g, '&amp;').replace(/</g, '&lt;'); }
+
 async function typeset(pages) {
   const es5 = path.resolve(process.argv[2], 'mathjax/es5');
   const {startup, texReset, _} = await require(path.join(es5, 'node-main.js')).init({
@@ -19,7 +22,7 @@ async function typeset(pages) {
     texReset();
     output.clearFontCache();
     const doc = _.mathjax.mathjax.document(
-      maths.map(tex => `<p>${tex}</p>`).join(''), {InputJax: input, OutputJax: output});
+      maths.map(tex => `<p>${asHTML(tex)}</p>`).join(''), {InputJax: input, OutputJax: output});
     doc.render();
     const body = adaptor.body(doc.document);
     out.css = adaptor.textContent(output.styleSheet(doc));
