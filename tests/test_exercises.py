@@ -59,6 +59,8 @@ wrong('2.2', 'noise of its own',
 wrong('2.2', 'gradient is cut',
       lambda mu, logvar, eps: (mu + (logvar/2).exp()*eps).detach().requires_grad_())
 wrong('2.2', 'No gradient passes', lambda mu, logvar, eps: (mu + (logvar/2).exp()*eps).detach())
+wrong('2.2', 'has no root', lambda mu, logvar, eps: mu + logvar.sqrt()*eps)
+wrong('2.2', 'its mean mu', lambda mu, logvar, eps: mu*eps + (logvar/2).exp())
 wrong('2.2', 'is a logarithm', lambda mu, logvar, eps: mu + logvar*eps)
 wrong('2.2', 'not the standard deviation', lambda mu, logvar, eps: mu + 2*(logvar/2).exp()*eps)
 
@@ -77,6 +79,7 @@ wrong('3.1', 'a term is missing', lambda a, b, c, d: (a - b).mean())
 wrong('3.2', 'does not depend', lambda n_x: 1.)
 wrong('3.2', 'factor one half', lambda n_x: 1/n_x)
 wrong('3.2', 'not by its root', lambda n_x: 2/n_x**.5)
+wrong('3.2', 'grows with', lambda n_x: n_x/2)
 wrong('3.2', 'two pixels', lambda n_x: 4/n_x)
 
 # --- lesson 4
@@ -85,6 +88,10 @@ wrong('4.1', 'swapped', lambda d_L, d_U: softplus(d_L).mean() + softplus(-d_U).m
 wrong('4.1', 'same target', lambda d_L, d_U: softplus(-d_L).mean() + softplus(-d_U).mean())
 wrong('4.1', 'infinite',
       lambda d_L, d_U: -d_L.sigmoid().log().mean() - (1 - d_U.sigmoid()).log().mean())
+wrong('4.1', 'It is negative', lambda d_L, d_U: -softplus(-d_L).mean() - softplus(d_U).mean())
+wrong('4.1', 'rounded or cut off', lambda d_L, d_U: (
+    F.binary_cross_entropy(d_L.sigmoid(), torch.ones_like(d_L))
+    + F.binary_cross_entropy(d_U.sigmoid(), torch.zeros_like(d_U))))
 wrong('4.1', 'larger pool', lambda d_L, d_U: 2*torch.cat([softplus(-d_L), softplus(d_U)]).mean())
 wrong('4.1', 'halved or doubled',
       lambda d_L, d_U: (softplus(-d_L).mean() + softplus(d_U).mean())/2)
@@ -103,6 +110,7 @@ wrong('5.1', 'almost flat', lambda d_L, d_U: -softplus(-d_L).mean() - softplus(d
 wrong('5.1', 'first term is missing', lambda d_L, d_U: softplus(-d_U).mean() + 0*d_L.mean())
 wrong('5.1', 'first term is flipped', lambda d_L, d_U: softplus(d_L).mean() + softplus(-d_U).mean())
 wrong('5.1', 'almost flat', library.dsc_loss)
+wrong('5.1', 'larger pool', lambda d_L, d_U: 2*softplus(-torch.cat([d_L, d_U])).mean())
 wrong('5.1', 'They are to look labelled', lambda d_L, d_U: softplus(-d_L).mean() + d_U.mean())
 
 
@@ -123,6 +131,13 @@ def undetached(enc, dsc, opt_enc, opt_dsc, x_L, x_U):
 @slip('5.2', 'stale')
 def not_cleared(enc, dsc, opt_enc, opt_dsc, x_L, x_U):
     apart(enc, dsc, x_L, x_U).backward()
+    opt_dsc.step()
+
+
+@slip('5.2', 'zero_grad, backward and step')
+def cleared_too_late(enc, dsc, opt_enc, opt_dsc, x_L, x_U):
+    apart(enc, dsc, x_L, x_U).backward()
+    opt_dsc.zero_grad()
     opt_dsc.step()
 
 

@@ -141,26 +141,31 @@ ANSWERS = {
         'The logit of the best D is log p_L/p_U, the log of a density ratio. So the smallest D are '
         'codes that are common in the pool and rare among the labelled ones.',
         'paper/05_adversarial.ipynb#what-does-the-best-d-know',
+        'course/lesson4.ipynb#where-does-it-ask',
         'ask/08_sampler.ipynb#which-20-images-would-you-choose',
         'reference/glossary.ipynb#glossary-density-ratio'),
     'Why is it blind after a random start?': (
         'Random rows have the density of the pool: p_L = p_U, so the best logit is 0 everywhere. '
         'What D still says is the sampling noise of its few labelled rows.',
-        'paper/05_adversarial.ipynb#when-does-d-know-nothing'),
+        'paper/05_adversarial.ipynb#when-does-d-know-nothing',
+        'course/lesson4.ipynb#after-a-random-start-d-knows-nothing'),
     'Why can the smallest D lose to random?': (
         'A ratio does not count images: it is smallest at the rim of a new clump, where few are. '
         'And the b smallest are alike, while random rows are varied.',
         'paper/05_adversarial.ipynb#what-does-the-best-d-know',
+        'course/lesson7.ipynb#why-can-the-smallest-d-lose-to-random-choice',
         'ask/08_sampler.ipynb#a-varied-choice',
         'results/index.ipynb#what-is-not-shown'),
     "What does Eq. (4)'s first term do?": (
         'It makes E pay if a labelled code looks unlabelled. Without it E may let the pools change '
         'places, which deceives this D and hides nothing from the next.',
-        'paper/05_adversarial.ipynb#what-does-the-first-term-of-eq.-4-do'),
+        'paper/05_adversarial.ipynb#what-does-the-first-term-of-eq.-4-do',
+        'course/lesson5.ipynb#what-does-the-first-term-do'),
     'If one half is the goal, is asking guesswork?': (
         'No: the AUC is a mean over all rows, and a tail of few rows may still be told apart. With '
-        'soft targets D also ranks by the doubt of C. With neither, it is.',
-        'paper/05_adversarial.ipynb#is-one-half-good-or-bad'),
+        'soft targets D also ranks by the doubt of C. With neither, it is guesswork.',
+        'paper/05_adversarial.ipynb#is-one-half-good-or-bad',
+        'course/lesson5.ipynb#one-half-is-the-goal.-is-asking-then-guesswork'),
     'What should I use for 500 photographs?': (
         'Label all of them if a label takes seconds. Else: features of a pretrained network, '
         'TypiClust for the first labels, then the margin spread over clusters, in small rounds.',

@@ -146,8 +146,12 @@ def _reparam(f):
     "The noise is an argument, its spread is exp(logvar/2), and both inputs get gradients."
     mu,logvar,eps = _draw('2.2', (6,2), (6,2), (6,2))
     z = _values(f(mu, logvar, eps), (6,2), 'The codes have the shape of mu.')
-    _hint(not _close(f(mu, logvar, 0*eps), mu) or not torch.equal(z, f(mu, logvar, eps)),
+    _hint(z.isnan().any(), 'Some codes are nan: a logarithm may be negative, and then has no root. '
+          'Take its exp first.')
+    _hint(not torch.equal(z, f(mu, logvar, eps)),
           'It draws noise of its own. Use the noise eps that it is given.')
+    _hint(not _close(f(mu, logvar, 0*eps), mu),
+          'Without noise, at eps=0, a code must be its mean mu. Only the spread is times eps.')
     spread = (z - mu)/eps
     _hint(_close(spread, logvar.exp()),
           'The spread is the variance. The standard deviation is its root: halve logvar first.')
@@ -183,6 +187,8 @@ def _lam1(f):
     _hint(w[0]==w[1]==w[2], 'It does not depend on the number of pixels. The cost is a sum over '
           'pixels, and the error is a mean.')
     ratio = np.array(w)*np.array([64, 784, 3072])
+    _hint(w[2]>w[0], 'It grows with the number of pixels. The cost of a large image is a larger '
+          'sum, so its weight must be smaller.')
     _hint(_close(ratio, [1,1,1]), 'It is half of what is needed: the cost has a factor one half.')
     _hint(ratio[2]>2*ratio[0], 'It falls too slowly with the number of pixels. A mean divides by '
           'the number itself, not by its root.')
@@ -200,12 +206,17 @@ def _two_pools(f, d_L, d_U, right):
           'The larger pool has more weight. Take a mean for each pool, then add.')
     _hint(not _close(f(d_L, d_U), right(d_L, d_U)),
           'The slopes have the right signs, but the values differ. Is a term halved or doubled?')
+    _hint(not _close(f(-far, far) + f(-far, -far), right(-far, far) + right(-far, -far)),
+          'A sure mistake at a logit of 10,000 must cost 10,000 nats. Here a probability is rounded '
+          'or cut off. Use softplus or logsigmoid of the logit.')
 
 @exercise('4.1', "D's loss")
 def _dsc_loss(f):
     "Labelled logits go up, unlabelled ones go down, and the sizes of the pools do not matter."
     d_L,d_U = _draw('4.1', 7, 9)
     s_L,s_U = _slopes(f, d_L, d_U)
+    _hint(f(d_L, d_U)<0, 'It is negative: the sign is the other way round. A logarithm of a '
+          'probability is below 0, and the loss is minus its mean.')
     _hint((s_L>0).all() and (s_U<0).all(),
           'The pools are swapped: it pushes labelled logits down. D is 1 for labelled codes.')
     _hint((s_U<0).all(), 'Both pools have the same target. D is to say 0 for unlabelled codes.')
@@ -233,8 +244,8 @@ def _vae_adv_loss(f):
     "Both pools go up, steeply where D is sure."
     d_L,d_U = _draw('5.1', 7, 9)
     s_L,s_U = _slopes(f, d_L, d_U)
-    sure = _slopes(f, d_L, torch.full((1,), -8., dtype=torch.float64))[1]
-    _hint(sure.abs()<.5, 'The slope is almost flat where D is sure that a code is unlabelled, so '
+    sure = _slopes(f, d_L[:1], torch.full((1,), -8., dtype=torch.float64))[1]
+    _hint(sure.abs()<.1, 'The slope is almost flat where D is sure that a code is unlabelled, so '
           'the encoder learns nothing there. log(1 - D) is flat; use -log D.')
     _hint((s_U>0).any(), 'It pushes unlabelled logits down. They are to look labelled.')
     _hint((s_L==0).all(), 'The labelled pool does not count. The first term is missing.')
@@ -255,7 +266,8 @@ def _dsc_step(f):
     slopes = torch.autograd.grad(loss, list(dsc.parameters()))
     try: f(enc, dsc, *opts, x_L, x_U)
     except NotImplementedError:                        # it may return nothing, if it does something
-        if all(torch.equal(p.grad, s) for p,s in zip(dsc.parameters(), stale)): raise
+        now = [p.grad for p in dsc.parameters()]
+        if all(o is not None and torch.equal(o, s) for o,s in zip(now, stale)): raise
     moved = [p - was for p,was in zip(dsc.parameters(), was_dsc)]
     def made(steps): return all(torch.allclose(m, -.1*s, atol=1e-6) for m,s in zip(moved, steps))
     _hint(not all(torch.equal(p, was) for p,was in zip(enc.parameters(), was_enc)),
@@ -264,7 +276,8 @@ def _dsc_step(f):
           'The encoder got a gradient. Compute the codes under torch.no_grad, or detach them.')
     _hint(made([s + o for s,o in zip(slopes, stale)]),
           "A stale gradient is left in D's step. Call zero_grad before backward.")
-    _hint(made([0*s for s in slopes]), 'D did not move. Call backward and then step.')
+    _hint(made([0*s for s in slopes]), 'D did not move. Call zero_grad, backward and step in this order, '
+          "with D's own optimiser.")
     _hint(made([-s for s in slopes]), 'D climbs up its loss. A step goes down.')
     _hint(not made(slopes), "D moved, but not down the loss of Eq. (5). Which pool's target is 1?")
 
