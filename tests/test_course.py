@@ -153,6 +153,7 @@ def test_nbgrader_shows_the_student_why(graded):
 def test_the_command_writes_every_lesson(tmp_path):
     subprocess.run([sys.executable, ROOT/'tools/course.py', tmp_path], check=True)
     assert {p.stem for p in (tmp_path/'source').rglob('*.ipynb')} == set(LESSONS)
+    assert 'c.Execute.timeout = 600' in (tmp_path/'nbgrader_config.py').read_text(encoding='utf-8')
     nb = course.read(tmp_path/'source'/GRADED/f'{GRADED}.ipynb')
     f, check = course.exercises(nb)['2.1']
     assert all(o in f.source for o in course.MARKS) and 'eval' not in check.source

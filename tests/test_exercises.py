@@ -176,6 +176,7 @@ wrong('6.1', 'not negated', lambda u, a, b, v, l1, l2, l3, l4: l1*u + l2*a + l3*
 wrong('6.1', 'a loss already', lambda u, a, b, v, l1, l2, l3, l4: -(l1*u + l2*a + l3*b + l4*v))
 wrong('6.1', 'weight of cls_L', lambda u, a, b, v, l1, l2, l3, l4: -l1*u - l2*a - l2*b + l4*v)
 wrong('6.1', 'weight of another', lambda u, a, b, v, l1, l2, l3, l4: -l2*u - l1*a - l3*b + l4*v)
+wrong('6.1', 'is missing', lambda u, a, b, v, l1, l2, l3, l4: -l1*u - l2*a - l3*b + 0*v)
 wrong('6.1', 'A constant', lambda *a: 1 + library.vae_loss(*a))
 
 
@@ -201,6 +202,19 @@ wrong('6.2', 'this is a loss', lambda weak, strong: -sure(weak, strong)[0].mean(
 wrong('6.2', 'This is a sum', lambda weak, strong: sure(weak, strong)[0].sum())
 wrong('6.2', "view's likeliest", lambda weak, strong: sure(-weak, strong)[0].mean())
 
+
+@slip('6.2', "view's likeliest")
+def from_strong(weak, strong):
+    y = strong.argmax(1)
+    return (-F.cross_entropy(strong, y, reduction='none')*(weak.softmax(1).amax(1) >= .95)).mean()
+
+
+@slip('6.2', 'take the softmax')
+def of_logits(weak, strong):
+    p, y = weak.detach().max(1)
+    return (-F.cross_entropy(strong, y, reduction='none')*(p >= .95)).mean()
+
+
 # --- lesson 7
 
 wrong('7.1', 'largest', lambda d, rows, b: rows[d.argsort(descending=True)[:b]])
@@ -216,10 +230,26 @@ def central(z, b):
     return torch.cdist(torch.tensor(centres, dtype=z.dtype), z).argmin(1)
 
 
-wrong('7.2', 'whole pool', lambda d, z, rows, b: rows[central(z, b)])
+wrong('7.2', 'not on the shortlist', lambda d, z, rows, b: rows[central(z, b)])
 wrong('7.2', 'near copies', lambda d, z, rows, b: rows[d.argsort()[:b]])
 wrong('7.2', 'positions', lambda d, z, rows, b: central(z[d.argsort()[:10*b]], b))
 wrong('7.2', 'positions', lambda d, z, rows, b: d.argsort()[central(z[d.argsort()[:10*b]], b)])
+
+
+@slip('7.2', 'not on the shortlist')
+def near_all(d, z, rows, b):
+    short = z[d.argsort()[:10*b]]
+    centres = KMeans(b, n_init=3, random_state=0).fit(short.numpy()).cluster_centers_
+    return rows[torch.cdist(torch.tensor(centres, dtype=z.dtype), z).argmin(1)]
+
+
+@slip('7.2', 'nearest to the centre')
+def lowest_of_each(d, z, rows, b):
+    short = d.argsort()[:10*b]
+    of = torch.tensor(KMeans(b, n_init=3, random_state=0).fit(z[short].numpy()).labels_)
+    return rows[short[[(of == k).nonzero()[0].item() for k in range(b)]]]
+
+
 wrong('7.2', 'twice', lambda d, z, rows, b: rows[d.argmin()].repeat(b))
 
 
@@ -232,6 +262,7 @@ wrong('8.1', 'unpaired',
       lambda a, b: about((a - b).mean(), 2.1*((a.var(ddof=1) + b.var(ddof=1))/10)**.5))
 wrong('8.1', 'standard error', lambda a, b: about((a - b).mean(), 2.262*(a - b).std(ddof=1)))
 wrong('8.1', 'too narrow', lambda a, b: about((a - b).mean(), 1.96*(a - b).std()/10**.5))
+wrong('8.1', '90 % interval', lambda a, b: stats.ttest_rel(a, b).confidence_interval(.9))
 wrong('8.1', 'a minus b', lambda a, b: stats.ttest_rel(b, a).confidence_interval())
 wrong('8.1', 'The middle', lambda a, b: stats.ttest_rel(2*a, 2*b).confidence_interval())
 wrong('8.1', 'wrong order', lambda a, b: stats.ttest_rel(a, b).confidence_interval()[::-1])
@@ -260,6 +291,19 @@ wrong('8.2', 'the next by one less', lambda p: np.minimum(1, 2*p))
 @slip('9.1', 'only of labelled rows')
 def changes_all(method, x, y, labelled):
     return not np.array_equal(method(x, y, labelled, 8), method(x, np.roll(y, 1), labelled, 8))
+
+
+@slip('9.1', 'only of labelled rows')
+def flips_all(method, x, y, labelled):
+    return not np.array_equal(method(x, y, labelled, 8), method(x, 1 - y, labelled, 8))
+
+
+@slip('9.1', 'labels of a copy')
+def spoils_y(method, x, y, labelled):
+    was = method(x, y, labelled, 8)
+    hidden = np.setdiff1d(np.arange(len(y)), labelled)
+    y[hidden] = 1 - y[hidden]
+    return not np.array_equal(was, method(x, y, labelled, 8))
 
 
 wrong('9.1', 'source proves nothing',

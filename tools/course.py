@@ -1,6 +1,7 @@
 """Lessons and their solutions: what a student opens has stubs, what nbgrader reads has both.
 
-tools/course.py DIR   write nbgrader's source version of each lesson into DIR/source/LESSON/
+tools/course.py DIR   write nbgrader's source version of each lesson into DIR/source/LESSON/,
+                      and DIR/nbgrader_config.py if there is none
 
 A check cell is `check_ex('2.1', kl)`; the cell before it is the stub, `def kl(…)`. The same two
 cells stand in solutions.ipynb, with the body written. nbgrader's marks are made here and kept
@@ -19,6 +20,11 @@ STUB = '    raise NotImplementedError'
 NOT_RUN = '#| eval: false\n'
 MARKS = '    ### BEGIN SOLUTION', '    ### END SOLUTION'
 POINTS = 1
+# By default a cell has 30 seconds. A first import may take longer, and a right answer gets no point
+CONFIG = """c = get_config()
+c.Execute.timeout = 600          # seconds for a cell
+c.Execute.iopub_timeout = 60     # seconds for its last output
+"""
 
 
 def lessons(): return sorted(COURSE.glob('lesson*.ipynb'))
@@ -68,7 +74,10 @@ def source_version(p):
 
 
 def write_sources(folder):
-    "Write the source version of each lesson where nbgrader looks for it"
+    "Write the source version of each lesson where nbgrader looks for it, and how long it may take"
+    config = Path(folder)/'nbgrader_config.py'
+    config.parent.mkdir(parents=True, exist_ok=True)
+    if not config.exists(): config.write_text(CONFIG, encoding='utf-8')
     for p in lessons():
         to = Path(folder)/'source'/p.stem
         to.mkdir(parents=True, exist_ok=True)

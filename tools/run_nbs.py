@@ -103,7 +103,8 @@ def execute(p, flags=()):
     from nbclient.exceptions import CellExecutionError
     nb = nbformat.read(p, as_version=4)
     skip = skipped(p, flags)
-    client = NotebookClient(nb, timeout=None, kernel_name='python3', record_timing=False)
+    client = NotebookClient(nb, timeout=None, kernel_name='python3', record_timing=False,
+                            coalesce_streams=True)  # lines of one stream stay one output
 
     def ours(source):
         "What a cell that is not the notebook's prints"

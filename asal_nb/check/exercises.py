@@ -292,20 +292,24 @@ def _vae_loss(f):
     _hint(s[3]<0, 'The adversarial term is negated. It is a loss already.')
     _hint(_close(s[2], -lam[1]), "cls_U has the weight of cls_L. Its own weight is lam3.")
     right = torch.tensor([-.5,-1.,-2.,.1])
-    _hint(not _close(s, right), 'A term has the wrong sign, or the weight of another term.')
+    _hint(not _close(s, right), 'A term is missing, has the wrong sign, or has the weight of '
+          'another term.')
     _hint(not _close(f(*terms, *lam), (s*terms).sum()), 'A constant is added.')
 
 @exercise('6.2', 'the pseudo-label term')
 def _pseudo(f):
     "Unsure rows and the target get no gradient, and the mean is over all rows."
-    weak = torch.tensor([[.97,.03], [.6,.4], [.02,.98]], dtype=torch.float64).log()
-    strong, = _draw('6.2', (3,2))
+    weak = torch.tensor([[.97,.03], [.6,.4], [.02,.98]], dtype=torch.float64).log() - 1
+    strong = -_draw('6.2', (3,2))[0]  # it would choose the other class in both sure rows
     s_weak,s_strong = _slopes(f, weak, strong)
     _hint(s_weak.any(), 'A gradient runs into the target. Detach the weak view.')
     _hint(s_strong[1].any(), 'An unsure row counts. Leave out rows below the threshold.')
+    _hint(not s_strong.any(), 'No row counts. The views are logits: take the softmax of the weak '
+          'one before you compare it with 0.95.')
     v,logp = f(weak, strong),strong.log_softmax(1)
     right = (logp[0,0] + logp[2,1])/3
-    _hint(v>0, 'It is positive: this is a loss. A log-likelihood is never above 0.')
+    _hint(v>0, 'It is positive: this is a loss, a probability or a logit. A log-likelihood '
+          'is never above 0.')
     _hint(_close(v, 3/2*right), 'The mean is over the sure rows alone. Divide by the number of all '
           'rows, or one sure row weighs as much as a hundred.')
     _hint(_close(v, 3*right), 'This is a sum. Divide by the number of rows.')
@@ -327,28 +331,34 @@ def _ask_rows(f):
               'sigmoids do in float32? Rank the logits.')
 
 def _clumps():
-    "Scores, codes and rows: 60 low scores in three clumps, the five lowest in one; 140 others."
+    "Scores, codes, rows: 60 low ones in three clumps, the five lowest in one; the central rows."
     noise,far = _draw('7.2', (60,2), (140,2))
     clump = [0]*5 + [i%3 for i in range(55)]
     z = torch.cat([torch.tensor([[0.,0.], [5.,0.], [0.,5.]])[clump] + .05*noise, far + 20]).float()
     d = torch.cat([torch.linspace(-5, -4, 60), torch.linspace(0, 1, 140)])
+    short = z[:30]
+    centres = torch.stack([short[torch.tensor(clump[:30])==k].mean(0) for k in range(3)])
+    central = torch.cdist(centres, short).argmin(1) + 1000
+    z[60:63] = centres                # nearer still, but their scores are high
     order = torch.randperm(200, generator=rng(0, 'clumps'))
-    return d[order],z[order],torch.arange(1000, 1200)[order],dict(enumerate(clump, 1000))
+    rows = torch.arange(1000, 1200)[order]
+    return d[order],z[order],rows,dict(enumerate(clump, 1000)),central.tolist()
 
 @exercise('7.2', 'a varied query')
 def _diverse(f):
     "Low scores, and one row of each clump of them."
-    d,z,rows,clump = _clumps()
+    d,z,rows,clump,central = _clumps()
     got = _rows(f(d, z, rows, 3), 3)
     _hint(not set(got) <= set(rows.tolist()),
           'These are positions, not dataset rows. Are they positions in the shortlist? Look the '
           'rows up.')
     _hint(len(set(got))<3, 'A row is asked for twice.')
     _hint(not set(got) <= set(clump),
-          'It clusters the whole pool, and asks for rows with high scores. Take the shortlist '
-          'first.')
+          'It asks for rows with high scores, which are not on the shortlist. Take the shortlist '
+          'first, cluster it alone, and look its positions up in it.')
     _hint(len({clump[o] for o in got})<3, 'The rows are near copies of each other. Cluster the '
           'shortlist, and take one row of each cluster.')
+    _hint(set(got)!=set(central), 'A row is not the one nearest to the centre of its cluster.')
 
 # %% ../../nbs/check/54_exercises.ipynb #exL8code
 @exercise('8.1', 'a paired interval')
@@ -367,6 +377,8 @@ def _paired(f):
     _hint(not _close((lo + hi)/2, (a - b).mean()), 'The middle is not the mean difference.')
     _hint(half>2*right, 'It is too wide: the standard deviation of one seed, not the standard '
           'error of the mean. Divide by the root of the number of seeds.')
+    _hint(_close(half, stats.t.ppf(.95, 9)*se), 'It is too narrow: this is the 90 % interval. '
+          'Each side keeps 2.5 %, so take the quantile at 0.975.')
     _hint(half<right*(1 - 1e-6), 'It is too narrow. With few seeds take the quantile of '
           "Student's t, not the normal one of 1.96, and divide by n - 1 in the variance.")
     _hint(not _close(half, right), 'It is too wide. Is it the two-sided 95 % interval?')
@@ -399,11 +411,10 @@ def _ranked(score, labelled, b):
 def _at_random(x, y, labelled, b):
     return _ranked(np.random.default_rng(0).random(len(x)), labelled, b)
 
-def _near_both(x, y, labelled, b):
-    "Rows as far from one labelled class as from the other."
-    means = [x[labelled][y[labelled]==k].mean(0) for k in (0, 1)]
-    far = [np.linalg.norm(x - m, axis=1) for m in means]
-    return _ranked(abs(far[0] - far[1]), labelled, b)
+def _near_first(x, y, labelled, b):
+    "Rows nearest to the mean of the labelled rows of class 0."
+    mean = x[labelled][y[labelled]==0].mean(0)
+    return _ranked(np.linalg.norm(x - mean, axis=1), labelled, b)
 
 def _reads_y(x, y, labelled, b): return _ranked(1. - y, labelled, b)
 
@@ -421,8 +432,12 @@ def _leaks(f):
     x = _draw('9.1', (60,2))[0].numpy()
     y = (x[:,0]>0).astype(int)
     labelled = np.concatenate([np.where(y==k)[0][:4] for k in (0, 1)])
-    def found(rule): return bool(_number(f(rule, x.copy(), y.copy(), labelled.copy())))
-    _hint(found(_near_both), 'An honest rule is accused. It reads labels, but only of labelled '
+    def found(rule):
+        given = y.copy()
+        says = bool(_number(f(rule, x.copy(), given, labelled.copy())))
+        _hint((given!=y).any(), 'It leaves y changed. Change the labels of a copy.')
+        return says
+    _hint(found(_near_first), 'An honest rule is accused. It reads labels, but only of labelled '
           'rows. Change the hidden labels alone.')
     _hint(found(_at_random), 'An honest rule is accused. It reads no label at all.')
     _hint(not found(_reads_y), 'A cheat that sorts by y goes unnoticed. Its source proves nothing: '
