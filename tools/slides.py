@@ -2,8 +2,9 @@
 
 tools/slides.py SITE DIR   writes DIR/lesson1.html and so on; their links lead to SITE
 
-A heading begins a slide, and so do an exercise and a question of the quiz. Of a long paragraph the
-slide has the first sentences and those in bold; the whole is in the speaker's notes (key S).
+A heading begins a slide, and so do an exercise and a question of the quiz. Where a slide has no room
+for all of its text, it has the first sentences and those in bold of each long paragraph; the whole
+is in the speaker's notes (key S).
 Long code, and code beside a picture or table, is left out."""
 import argparse
 import copy
@@ -73,11 +74,11 @@ def shortened(o):
     return short
 
 
-def shown(o):
-    "What the slide shows of a block of the page; None for nothing"
-    if o.name == 'p': return shortened(o)
+def shown(o, text=shortened):
+    "What the slide shows of a block of the page, by `text` of a paragraph; None for nothing"
+    if o.name == 'p': return text(o)
     if o.name in ('ul', 'ol'):
-        return new(o.name, *[shortened(li) for li in o.find_all('li', recursive=False)])
+        return new(o.name, *[text(li) for li in o.find_all('li', recursive=False)])
     if 'cell' not in o.get('class', []): return copy.copy(o)
     if is_picture(o): return new('img', **o.find('img').attrs | {'class': 'r-stretch'})
     cell = copy.copy(o)
@@ -134,9 +135,16 @@ def for_notes(o):
     return o
 
 
+def fit(blocks):
+    "What a slide shows of its blocks: all of their text if there is room, else the first sentences"
+    every = [shown(o, copy.copy) for o in blocks]
+    if sum(lines(s) for s in every if s) <= ROOM: return every
+    return [shown(o) for o in blocks]
+
+
 def slide(heading, blocks, whole=False):
     "One slide; the notes have each paragraph that the slide shows in part"
-    parts = [(o, copy.copy(o) if whole else shown(o)) for o in blocks]
+    parts = zip(blocks, map(copy.copy, blocks) if whole else fit(blocks))
     parts = [(o, s) for o, s in parts if s]
     cut = [for_notes(o) for o, s in parts if o.name in ('p', 'ul', 'ol') and str(o) != str(s)]
     notes = [new('aside', *cut, **{'class': 'notes'})] if cut else []
