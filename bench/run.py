@@ -17,10 +17,11 @@ WORK = PHASES[:6]  # what a run is for: scoring is the networks' forward pass ov
 
 class Clock:
     "Seconds by phase: whoever calls `to` ends one phase and starts another"
-    def __init__(self):
-        self.spent, self.phase, self.since = dict.fromkeys(PHASES, 0.), 'loop', time.perf_counter()
+    def __init__(self, phases=PHASES, phase='loop', now=time.perf_counter):
+        self.spent, self.phase, self.now = dict.fromkeys(phases, 0.), phase, now
+        self.since = now()
     def to(self, phase):
-        now = time.perf_counter()
+        now = self.now()
         self.spent[self.phase] += now - self.since
         was, self.phase, self.since = self.phase, phase, now
         return was

@@ -33,31 +33,42 @@ def some_pool(data, n=500):
     return pool
 
 
-def naive_loaders(data, pool):
-    "Batches for ever, labelled, unlabelled and distorted: each image is opened by itself"
+def opened(data, rows, y, change=(), erase=()):
+    "A data set that opens each image by itself, changes it and makes it a tensor"
     import torchvision.transforms.v2 as T
     from PIL import Image
-    from torch.utils.data import DataLoader, Dataset, RandomSampler
-    weak = [T.RandomCrop(PIXELS, padding=2, padding_mode='edge'), T.RandomHorizontalFlip()]
-    hard = [T.RandomAffine(7.5, scale=(.9, 1.1)), T.ColorJitter(.2, .2)]
-    end = [T.PILToTensor(), T.Lambda(lambda x: x.float()/255)]
+    from torch.utils.data import Dataset
+    change = T.Compose([*change, T.PILToTensor(), T.Lambda(lambda x: x.float()/255), *erase])
 
     class Opened(Dataset):
-        def __init__(self, rows, change): self.rows, self.change = rows, T.Compose(change)
-        def __len__(self): return len(self.rows)
+        def __len__(self): return len(rows)
         def __getitem__(self, i):
-            r = int(self.rows[i])
-            return self.change(Image.fromarray(data.x[r, 0].numpy())), int(pool.y[r])
-
-    def forever(rows, change):
-        ds = Opened(rows, change)
-        while True: yield from DataLoader(ds, BS, sampler=RandomSampler(ds, True, 100*BS))
-    views = weak + end, weak + end, weak + hard + end + [T.RandomErasing(1., (.11, .11), (1, 1))]
-    return [forever(rows, v) for rows, v in zip((pool.idx_L, pool.idx_U, pool.idx_U), views)]
+            r = int(rows[i])
+            return change(Image.fromarray(data.x[r, 0].numpy())), int(y[r])
+    return Opened()
 
 
-def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
-    "Eq. (6), each term with encodings of its own"
+def forever(ds, bs):
+    "Batches of `bs` rows, drawn with replacement"
+    from torch.utils.data import DataLoader, RandomSampler
+    while True: yield from DataLoader(ds, bs, sampler=RandomSampler(ds, True, 100*bs))
+
+
+def naive_loaders(data, pool, bs=BS, bs_U=BS):
+    "Batches for ever, labelled, unlabelled and distorted: each image is opened by itself"
+    import torchvision.transforms.v2 as T
+    side = data.x_shape[-1]
+    weak = [T.RandomCrop(side, padding=max(1, round(.08*side)), padding_mode='edge')]
+    if data.flip: weak.append(T.RandomHorizontalFlip())
+    hard = [*weak, T.RandomAffine(7.5, scale=(.9, 1.1)), T.ColorJitter(.2, .2)]
+    erase = [T.RandomErasing(1., (.11, .11), (1, 1))]
+    x_L, x_U = [opened(data, rows, pool.y, weak) for rows in (pool.idx_L, pool.idx_U)]
+    x_h = opened(data, pool.idx_U, pool.y, hard, erase)
+    return [forever(x_L, bs), forever(x_U, bs_U), forever(x_h, bs_U)]
+
+
+def naive_terms(net, x_L, y_L, x_U, x_h, lam, noise):
+    "Eq. (6), each term with encodings of its own; `noise(mu)` is that of its codes"
     from asal_nb.paper.gauss import reparam
     from asal_nb.paper.url import bound, log_p_x
     from asal_nb.paper.classifier import log_p_y
@@ -68,11 +79,11 @@ def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
 
     def url(x):
         mu, logvar = net.enc(x)
-        return bound(log_p_x(net.gen(reparam(mu, logvar, eps)), x), mu, logvar, .01)
+        return bound(log_p_x(net.gen(reparam(mu, logvar, noise(mu))), x), mu, logvar, .01)
 
     def said(x, y):
         mu, logvar = net.enc(x)
-        return bound(log_p_y(net.clf(reparam(mu, logvar, eps)), y), mu, logvar, 1e-3)
+        return bound(log_p_y(net.clf(reparam(mu, logvar, noise(mu))), y), mu, logvar, 1e-3)
 
     def seen(x):
         mu = net.enc(x)[0]
@@ -82,25 +93,30 @@ def naive_terms(net, x_L, y_L, x_U, x_h, lam, eps):
         url(x_L) + url(x_U), said(x_L, y_L), said(x_h, h), vae_adv_loss(seen(x_L), seen(x_U)), *lam)
 
 
-def naive_step(net, opts, batch, lam):
-    "E, G and C descend Eq. (6), then D descends Eq. (5) on codes made anew"
+def down(opt, loss):
+    "One step of an optimiser"
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+
+
+def naive_dsc(net, opt, x_L, x_U):
+    "D descends Eq. (5) on codes made anew"
     import torch
     from asal_nb.paper.adversarial import dsc_loss, soft_targets
     from asal_nb.game.networks import dsc_input
-    x_L, y_L, x_U, x_h = batch
-    loss = naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn(BS, net.nz, device=x_L.device))
-    opts[0].zero_grad()
-    loss.backward()
-    opts[0].step()
     with torch.no_grad():
         mu_L, mu_U = net.enc(x_L)[0], net.enc(x_U)[0]
         p_L, p_U = net.clf(mu_L), net.clf(mu_U)
     d_L, d_U = [net.dsc(dsc_input(mu, p, net.condition)) for mu, p in ((mu_L, p_L), (mu_U, p_U))]
-    loss = dsc_loss(d_L, d_U, soft_targets(p_U.softmax(-1), 'margin'))
-    opts[1].zero_grad()
-    loss.backward()
-    opts[1].step()
-    return loss.item()
+    down(opt, dsc_loss(d_L, d_U, soft_targets(p_U.softmax(-1), 'margin')))
+
+
+def naive_optimisers(net):
+    "One for E, G and C, one for D"
+    import torch
+    rest = [p for k, p in net.named_parameters() if not k.startswith('dsc.')]
+    return torch.optim.AdamW(rest, 1e-2), torch.optim.AdamW(net.dsc.parameters(), 5e-3)
 
 
 def naive(data, pool, device='cpu'):
@@ -111,14 +127,14 @@ def naive(data, pool, device='cpu'):
     with seeded(0, 'naive'):
         net = asal_net(data.x_shape, data.n_classes, condition='mu+p').to(device)
     lam, loaders = (2/net.gen.n_x, 1, 1, .1), naive_loaders(data, pool)
-    rest = [p for k, p in net.named_parameters() if not k.startswith('dsc.')]
-    opts = [torch.optim.AdamW(rest, 1e-2), torch.optim.AdamW(net.dsc.parameters(), 5e-3)]
+    opt, opt_dsc = naive_optimisers(net)
 
     def steps(n):
         for _ in range(n):
             (x_L, y_L), (x_U, _), (x_h, _) = map(next, loaders)
             x_L, y_L, x_U, x_h = [t.to(device) for t in (x_L, y_L, x_U, x_h)]
-            naive_step(net, opts, (x_L, y_L, x_U, x_h), lam)
+            down(opt, naive_terms(net, x_L, y_L, x_U, x_h, lam, torch.randn_like))
+            naive_dsc(net, opt_dsc, x_L, x_U)
     return steps
 
 
@@ -148,12 +164,13 @@ def same_loss(data, pool):
     _, learn = ours(data, pool, h=None)
     net, (x, y_L) = learn.model, learn.dls.train.one_batch()
     x_L, x_U = x
-    out, zero = net((x_L, x_U, x_U, torch.zeros(3*BS, net.nz))), torch.zeros(BS, net.nz)
+    out = net((x_L, x_U, x_U, torch.zeros(3*BS, net.nz)))
     loss, h = learn.loss_func, pseudo(out['logits'][BS:].softmax(-1), .95)
     logp = log_p_y(out['logits_z'][2*BS:], h)
     loss.h.log_p = lambda *_: (logp, out['mu'][2*BS:], out['logvar'][2*BS:])
     a = loss.total(**loss.of(out, y_L))
-    b = naive_terms(net, x_L, y_L, x_U, x_U, (loss.lam1, loss.lam2, loss.lam3, loss.lam4), zero)
+    lam = loss.lam1, loss.lam2, loss.lam3, loss.lam4
+    b = naive_terms(net, x_L, y_L, x_U, x_U, lam, torch.zeros_like)
     assert torch.allclose(a, b, rtol=1e-4), (a, b)
 
 

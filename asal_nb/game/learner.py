@@ -16,7 +16,6 @@ import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycl
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientClip
 from fastai.metrics import accuracy
-from fastai.optimizer import OptimWrapper
 from fastcore.basics import store_attr
 from fastcore.foundation import L
 from functools import partial
@@ -33,7 +32,7 @@ from ..data.images import as_floats, block_of
 from ..data.loaders import ASALDataLoaders, is_large
 from .trunks import check_normalize, check_trunk
 from .networks import TaskNet, asal_net
-from .callbacks import LEARNER, PoolLearner, adamw
+from .callbacks import LEARNER, FusedAdamW, PoolLearner
 from .targets import target_of
 from .warmup import CodeLoss, RenewTarget, rate_of, with_views
 from .turns import GameLearner, TwoRates, dsc_batch, two_groups
@@ -265,7 +264,7 @@ def supervised_learner(dls,      # from `supervised_dls`
     check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, **own)
     with seeded(seed, 'init'): net = asal_net(shape, dls.data.n_classes, **own)
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
-    opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=decay_of(shape, weight_decay)))
+    opt = partial(FusedAdamW, weight_decay=decay_of(shape, weight_decay))
     cbs = L(GradientClip(clip) if clip else None) + L(cbs)
     return PoolLearner(
         dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=cbs, **kw)

@@ -10,7 +10,6 @@ __all__ = ['mean_grads', 'descend', 'two_groups', 'TwoRates', 'Turns', 'GameLear
 # %% ../../nbs/game/24_turns.ipynb #83b12c56
 import numpy as np, torch
 from fastai.callback.core import Callback
-from fastai.optimizer import OptimWrapper
 from fastai.torch_core import num_distrib, rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -20,7 +19,7 @@ from types import SimpleNamespace
 from ..checks import as_rows
 from ..paper.adversarial import soft_targets
 from .networks import ASALNet, dsc_input
-from .callbacks import PoolLearner, adamw
+from .callbacks import FusedAdamW, PoolLearner
 from .targets import mean_over_processes
 from .warmup import LossTerms
 
@@ -53,14 +52,14 @@ def two_groups(net:ASALNet, # E, G, C and D
     rest = [p for n,p in net.named_parameters() if not n.startswith('dsc.')]
     return [list(net.dsc.parameters()), rest]
 
-class TwoRates(OptimWrapper):
+class TwoRates(FusedAdamW):
     "Adam with alpha2 for the first group and alpha1 for the second; a scalar rate is alpha1 (D8)."
     def __init__(self,
         params, # from `two_groups`
         lr,     # alpha1
         ratio,  # alpha2/alpha1
         **kw):  # more for `adamw`
-        super().__init__(params, opt=adamw, lr=lr, **kw)
+        super().__init__(params, lr=lr, **kw)
         self.ratio = ratio
         self.set_hyper('lr', lr)
     def set_hyper(self, k, v):

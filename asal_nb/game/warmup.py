@@ -14,7 +14,6 @@ from collections import Counter
 from fastai.callback.core import Callback
 import fastai.callback.schedule # noqa: F401 gives a `Learner` its `fit_one_cycle`
 from fastai.learner import Learner, ValueMetric
-from fastai.optimizer import OptimWrapper
 from fastcore.basics import store_attr
 from fastcore.meta import delegates
 from fastcore.foundation import L
@@ -28,7 +27,7 @@ from ..data.views import weak
 from ..data.loaders import warm_dls
 from .trunks import Features
 from .networks import ASALNet
-from .callbacks import LEARNER, NoValid, PoolLearner, adamw
+from .callbacks import LEARNER, FusedAdamW, NoValid, PoolLearner
 from .targets import TARGETS, Plain, Target
 from ..core import axes_of
 
@@ -137,7 +136,7 @@ def warm_learner(net:ASALNet,      # trained in place, except D
     if alpha1_w is not None:
         check_real('alpha1_w', alpha1_w, 'be a finite number above 0', lambda o: 0 < o < math.inf)
     loss = WarmLoss(h, lam1_w, lam2_w, beta, beta_c, likelihood)
-    opt = partial(OptimWrapper, opt=partial(adamw, weight_decay=0.))
+    opt = partial(FusedAdamW, weight_decay=0.)
     def all_but_dsc(m): return [[p for n,p in m.named_parameters() if not n.startswith('dsc.')]]
     cbs = [WarmViews(), LossTerms('url','cls'), NoValid(), *L(kw.pop('cbs', None))]
     return PoolLearner(warm_dls(data, bs, seed=seed), net, loss, opt, lr=rate_of(alpha1_w, net),
