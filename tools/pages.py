@@ -125,6 +125,7 @@ def as_entry(head):
     entry = head.parent
     entry['class'] = 'entry'
     for o in entry.find_all('hr'): o.decompose()
+    for o in head.find_all('strong'): o.replace_with(f'__{o.get_text()}__')    # __getitem__
     if link := entry.find('a', string='source'):
         label = f'source of {head.get_text()}'
         link.attrs = {'href': link['href'], 'class': 'source', 'aria-label': label}
