@@ -242,7 +242,7 @@ def align_words(table):
         said = [o.get_text().strip() for o in column if not o.find_parent('thead')]
         if not any(re.search('[A-Za-z]{4}', o) for o in said): continue
         for o in column: o['class'] = 'words'
-        if max(map(len, said)) > 16: column[-1]['class'] = 'words long'
+        if max(map(len, said)) > 30: column[-1]['class'] = 'words long'
 
 
 # ------------------------------------------------------------------ watch the game
