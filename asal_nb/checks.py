@@ -130,7 +130,7 @@ def unknown_keyword(what:str,         # what takes keywords
 
 def names_of(f:Callable # a class or a function
             )->list:
-    "The names of its arguments; of a class that hands **kw on, also those of its parents."
+    "The names of its arguments; of a class that hands `**kw` on, also those of its parents."
     makers = [vars(c).get('__init__') for c in inspect.getmro(f)] if inspect.isclass(f) else [f]
     names = []
     for maker in filter(inspect.isroutine, makers):

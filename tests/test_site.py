@@ -91,6 +91,7 @@ def test_page(page, tab, url):
     assert tab.eval_on_selector_all('main img', LOADED), 'a picture did not load'
     maths = tab.locator('main .math').count()
     assert tab.locator('main mjx-container').count() == maths, 'an equation is not typeset'
+    assert tab.locator('.copy').count() == tab.locator('div.sourceCode').count(), 'one button each'
     assert (SITE/page).stat().st_size + tab.evaluate(WEIGHT) < 1e6, 'heavier than 1 MB'
     assert not faults(tab)
     tab.set_viewport_size(PHONE)
@@ -175,11 +176,13 @@ def test_functions_once_codes_as_links_equations_notebook(tab, url):
         assert tab.locator(f'main a[href="#{label}"]').count()
 
 
-def test_shown_code_is_whole():
+def test_shown_code_is_whole_and_no_link_is_text():
     n = 0
     for page in PAGES:
         html = BeautifulSoup((SITE/page).read_text(encoding='utf-8'), 'html.parser')
         for o in html.select('pre.cell-code'): n += bool(ast.parse(o.get_text()))
+        for o in html.select('main p, main li, main td'):
+            assert '](' not in ''.join(o.find_all(string=True, recursive=False)), page
     assert n > 500
 
 

@@ -22,6 +22,7 @@ FOR_QUARTO = re.compile(
     r'key format-links|html.grid is ignored|format commonmark is not|output-file is not read')
 MODULE = re.compile(
     r'\b(?:__main__|asal_nb|torch|numpy|pathlib|ipywidgets|pandas)\.(?:\w+\.)*(?=[A-Z])')
+SWITCH = re.compile(r'<function (\w+) at 0x\w+>')    # how a function prints that serves as a type
 VIEW = 'application/vnd.jupyter.widget-view+json'
 STATE = 'application/vnd.jupyter.widget-state+json'
 
@@ -92,7 +93,8 @@ def shorten_types(nb):
     for o in (o for c in nb['cells'] for o in c.get('outputs', [])):
         text = ''.join(o.get('data', {}).get('text/markdown', ''))
         if '\ndef ' not in text: continue
-        o['data']['text/markdown'] = MODULE.sub('', text).replace(':NoneType=None', '=None')
+        text = SWITCH.sub(r'\1', MODULE.sub('', text))
+        o['data']['text/markdown'] = text.replace(':NoneType=None', '=None')
 
 
 def renamed(s, names):

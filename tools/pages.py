@@ -16,6 +16,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent/'site'
 REGISTER = 'paper/register.html'
+BAR = re.compile(r'\w+: (\d+ of \d+|finished)')    # what a bar leaves behind
 CODE = re.compile(r'\bD(?:1\d?|2[0-3]?|[3-9])\b')   # of the register: D1 to D23
 NOT_LINKED = ['a', 'code', 'pre', 'summary', 'h1', 'h2', 'h3', 'h4', 'figcaption', 'svg']
 REF = re.compile(r'\\\(\s*\\eqref\{([^}]+)\}\s*\\\)')
@@ -65,12 +66,13 @@ class Page:
 
 
 def clean(page):
-    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, and the badge
-    for Colab: each page has a link of its own"""
+    """Drop what belongs to smalldocs' own shell, what pandas writes for notebooks, the last line
+    of a bar, and the badge for Colab: each page has a link of its own"""
     main = page.main
     drop = 'nav, .quarto-title-meta, style[scoped], .code-copy-button, i.bi'
     badges = main.select('p > a > img[src$="colab-badge.svg"]')
-    for o in [*main.select(drop), *(o.find_parent('p') for o in badges)]: o.decompose()
+    bars = [o for o in main.select('.cell-output-display') if BAR.fullmatch(o.get_text().strip())]
+    for o in [*main.select(drop), *(o.find_parent('p') for o in badges), *bars]: o.decompose()
     for o in main.find_all(string=lambda s: isinstance(s, Comment)): o.extract()
     for o in main.find_all(['table', 'tr'], attrs=True):
         for a in ('border', 'style'): o.attrs.pop(a, None)
@@ -123,6 +125,7 @@ def as_entry(head):
     entry = head.parent
     entry['class'] = 'entry'
     for o in entry.find_all('hr'): o.decompose()
+    for o in head.find_all('strong'): o.replace_with(f'__{o.get_text()}__')    # __getitem__
     if link := entry.find('a', string='source'):
         label = f'source of {head.get_text()}'
         link.attrs = {'href': link['href'], 'class': 'source', 'aria-label': label}
@@ -223,8 +226,23 @@ def mark_tables(page):
         if 'sd-table' not in table.parent.get('class', []):
             table.wrap(page.new('div', class_='sd-table'))
         table.parent['data-wide'] = 'Table'
+        if 'dataframe' in table.get('class', []): align_words(table)
     for o in page.main.find_all('pre'): o['data-wide'] = 'Code'
+    for o in page.main.select('.cell-output pre'):
+        in_columns = re.search(r'\S  +\S', o.get_text())
+        if not in_columns: o['class'] = 'words'
     for o in page.main.select('span.math.display'): o['data-wide'] = 'Equation'
+
+
+def align_words(table):
+    "In a table of numbers, a column of words stands to the left; long words have room"
+    rows = [tr.find_all(['td', 'th']) for tr in table.find_all('tr')]
+    for i in range(1, 1 + min(map(len, rows))):    # from the right: the left may span rows
+        column = [row[-i] for row in rows]
+        said = [o.get_text().strip() for o in column if not o.find_parent('thead')]
+        if not any(re.search('[A-Za-z]{4}', o) for o in said): continue
+        for o in column: o['class'] = 'words'
+        if max(map(len, said)) > 30: column[-1]['class'] = 'words long'
 
 
 # ------------------------------------------------------------------ watch the game

@@ -52,7 +52,7 @@ def switches(s:str # 'ask=min,lam4=0.2'
 def all_switches(s:str, # of --set
                  **own  # switches with options of their own; None, '' and 0 are not given
                 )->dict:
-    "The switches of --set, and those that have options of their own; none twice."
+    "The switches of `--set`, and those that have options of their own; none twice."
     out = switches(s)
     for k,v in own.items():
         if v and k in out:
@@ -99,7 +99,7 @@ def say(*words): # lines
 
 def with_sets_joined(argv # the words of a line
                     )->list:
-    "The words with all --set as one, at the end."
+    "The words with all `--set` as one, at the end."
     out,sets,words = [],[],iter(argv)
     for o in words:
         name,eq,value = o.partition('=')
@@ -140,7 +140,7 @@ def arguments(f,    # a function with defaults and docments
     return args,{k: getattr(known, k) for k in own if k not in places}
 
 def command(*examples): # lines that show its use
-    "Give a function a `.command(argv)`, which reads its arguments; --n_first is --n-first."
+    "Give a function a `.command(argv)`, which reads its arguments; `--n_first` is `--n-first`."
     def give(f):
         def run(argv=None):
             with sentences(): args,kw = arguments(f, sys.argv[1:] if argv is None else argv)

@@ -25,7 +25,7 @@ def share(i:Tensor, # (n,) positions in the order of an epoch
           rank:int, # number of this process
           n:int,    # number of processes
          )->Tensor: # positions of this process
-    "The positions of one of `n` processes: `bs` of each n*bs, and its part of the last block."
+    "The positions of one of `n` processes: `bs` of each `n*bs`, and its part of the last block."
     n = check_count('n', n)
     rank = check_count('rank', rank, 0, n-1)
     bs = check_count('bs', bs)

@@ -17,7 +17,7 @@ one('#menu').addEventListener('click', ({currentTarget: button}) => {
   button.setAttribute('aria-expanded', open);
 });
 
-for (const block of all('.sourceCode')) {
+for (const block of all('div.sourceCode')) {
   const button = Object.assign(document.createElement('button'), {
     type: 'button', className: 'copy', textContent: 'Copy'});
   button.addEventListener('click', async () => {
