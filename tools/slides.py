@@ -2,9 +2,9 @@
 
 tools/slides.py SITE DIR   writes DIR/lesson1.html and so on; their links lead to SITE
 
-A heading begins a slide, and so do an exercise and a question of the quiz. Where a slide has no room
-for all of its text, it has the first sentences and those in bold of each long paragraph; the whole
-is in the speaker's notes (key S).
+A heading begins a slide, and so do an exercise and a question of the quiz. Where there is no room
+for all of its text, a slide has the first sentences and those in bold of each long paragraph; the
+whole is in the speaker's notes (key S).
 Long code, and code beside a picture or table, is left out."""
 import argparse
 import copy

@@ -207,8 +207,8 @@ def _two_pools(f, d_L, d_U, right):
     _hint(not _close(f(d_L, d_U), right(d_L, d_U)),
           'The slopes have the right signs, but the values differ. Is a term halved or doubled?')
     _hint(not _close(f(-far, far) + f(-far, -far), right(-far, far) + right(-far, -far)),
-          'A sure mistake at a logit of 10,000 must cost 10,000 nats. Here a probability is rounded '
-          'or cut off. Use softplus or logsigmoid of the logit.')
+          'A sure mistake at a logit of 10,000 must cost 10,000 nats. Here a probability is '
+          'rounded or cut off. Use softplus or logsigmoid of the logit.')
 
 @exercise('4.1', "D's loss")
 def _dsc_loss(f):
@@ -276,7 +276,8 @@ def _dsc_step(f):
           'The encoder got a gradient. Compute the codes under torch.no_grad, or detach them.')
     _hint(made([s + o for s,o in zip(slopes, stale)]),
           "A stale gradient is left in D's step. Call zero_grad before backward.")
-    _hint(made([0*s for s in slopes]), 'D did not move. Call zero_grad, backward and step in this order, '
+    _hint(made([0*s for s in slopes]),
+          'D did not move. Call zero_grad, backward and step in this order, '
           "with D's own optimiser.")
     _hint(made([-s for s in slopes]), 'D climbs up its loss. A step goes down.')
     _hint(not made(slopes), "D moved, but not down the loss of Eq. (5). Which pool's target is 1?")
