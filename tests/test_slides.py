@@ -65,12 +65,14 @@ def test_nothing_of_a_lesson_is_lost(lesson, folder):
 def paragraph(text): return BeautifulSoup(f'<p>{text}</p>', 'html.parser').p
 
 
-def test_a_long_paragraph_is_cut_at_a_sentence_and_whole_in_the_notes():
+def test_where_room_lacks_a_paragraph_is_cut_at_a_sentence_and_whole_in_the_notes():
     far = 'word '*40
     cut = paragraph(f'It is Eq. (5). {far}. <strong>Remember this.</strong> {far}.')
     shown = slides.shortened(cut).get_text()
     assert shown == 'It is Eq. (5). Remember this.'
-    assert slides.slide(paragraph('x'), [cut]).aside.get_text() == cut.get_text()
+    assert slides.slide(paragraph('x'), [cut, cut]).aside.get_text() == 2*cut.get_text()
+    alone = slides.slide(paragraph('x'), [cut])            # there is room for all of it
+    assert cut.get_text() in alone.get_text() and not alone.aside
     whole = f'{far}. So the loss {far} is'    # an equation follows
     assert slides.shortened(paragraph(whole)).get_text() == whole
 
