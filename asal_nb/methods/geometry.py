@@ -61,7 +61,7 @@ class CoreSet(Geometric):
     "Asks for the rows farthest from labelled ones, in turn: k-center (Sener, Savarese 2018)."
     def choose(self, learn, data, pool, b, seed):
         "Greedy k-center, from the labelled rows on; features are made block by block."
-        if self.space!='penultimate':
+        if self.space!='penultimate' or not len(pool.idx_L):
             return keyed(kcenter, *known(self, learn, data, pool), b, seed)
         net,rows = check_taps(learn.model),torch.cat([pool.idx_L, pool.idx_U]).to(data.device)
         rows = rows[tie_key(rows, seed).argsort()]
