@@ -28,7 +28,7 @@ def show_first(data):
 def main():
     a = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument('--seeds', type=int, default=4)
+    a.add_argument('--seeds', type=int, default=5)
     a.add_argument('--jobs', type=int, default=2)
     a.add_argument('--paper', action='store_true',
                    help='add the arm ASAL.paper(), and random with its training')
@@ -44,7 +44,7 @@ def main():
     show_first(data(0))
     arms = {'ASAL': ASAL(), 'random (supervised)': Random()}
     if a.paper: arms['ASAL.paper()'] = ASAL.paper()
-    print(f'now {a.seeds} runs of each arm; some three minutes on two cores', flush=True)
+    print(f'now {a.seeds} runs of each arm', flush=True)
     study = compare(arms, data, range(a.seeds), b=[40, 140], n_first=N_FIRST, n_jobs=a.jobs)
     print(study.table(digits=3).to_string())
     others = [o for o in study.arms if o != 'ASAL']
