@@ -16,7 +16,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 from ..checks import as_column, as_list, check_count, check_real, check_tensor, one_of
 from ..core import COLOURS
-from .clusters import distances, kmeans, one_per_centre, rounding
+from .clusters import MOST_ROWS, distances, kmeans, one_per_centre, rounding
 from .sampler import tie_key
 
 # %% ../../nbs/ask/09_coldstart.ipynb #035eef69
@@ -134,7 +134,7 @@ def typiclust(z:Tensor,   # (n,nz) codes, one line per dataset row
     "b times the most typical free row of the least labelled, largest cluster: TypiClust, (D19)."
     idx_L = check_rows_left(z, b, idx_L)
     by_key = tie_key(torch.arange(len(z)), seed).argsort().to(z.device)
-    seen = torch.cat([idx_L, by_key[~torch.isin(by_key, idx_L)][:max(60_000, b)]]).sort().values
+    seen = torch.cat([idx_L, by_key[~torch.isin(by_key, idx_L)][:max(MOST_ROWS, b)]]).sort().values
     z,out = F.normalize(z[seen].detach(), dim=1),[]
     free = ~torch.isin(seen, idx_L).cpu()
     of = nearest(z, kmeans(z, min(b + len(idx_L), 500), seed))
@@ -181,8 +181,8 @@ def probcover(z:Tensor,         # (n,nz) codes, one line per dataset row
     "Rows that cover the most uncovered rows within delta, greedily: ProbCover, (D19)."
     idx_L = check_rows_left(z, b, idx_L)
     by_key = tie_key(torch.arange(len(z)), seed).argsort().to(z.device)
-    seen = torch.cat([idx_L, by_key[:60_000]]).unique()
-    z = F.normalize(z, dim=1)[seen]
+    seen = torch.cat([idx_L, by_key[:MOST_ROWS]]).unique()
+    z = F.normalize(z[seen], dim=1)
     if delta is None: delta = purity_radius(z, min(max(b, 10), len(z)), seed=seed)
     else: check_real('delta', delta, 'be above 0', lambda o: o > 0)
     cos = 1 - delta**2/2                                  # |a-b|² = 2 - 2ab for codes of length 1

@@ -98,8 +98,8 @@ def cover(z:Tensor,     # (n,nz) codes, one line per dataset row
     if width is None: width = kernel_width(z)
     check_real('width', width, 'be a finite number above 0', lambda o: 0 < o < math.inf)
     U = torch.ones_like(z[:,0], dtype=torch.bool).index_fill(0, idx_L, False).nonzero()[:,0]
-    x = (z - z.mean(0)).float().div_(2**.5*width)
-    x,x_L = x[U],x[idx_L]
+    mean = z.mean(0)
+    x,x_L = [z[i].sub_(mean).float().div_(2**.5*width) for i in (U, idx_L)]
     u,D,sq = doubt[U].to(x),coverage(x, x_L),x.square().sum(1)
     left,out = u.argsort(descending=True, stable=True),U[:0]
     for k,m in parts:

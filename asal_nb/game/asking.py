@@ -17,14 +17,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import SplineTransformer
 from torch import Tensor
-from ..checks import check_count, check_kind, check_tensor, one_of
+from ..checks import as_rows, check_count, check_kind, check_tensor, one_of
 from ..core import axes_of, COLOURS, rng, seeded
 from ..paper.adversarial import auc, dsc_loss, margin, soft_targets
-from ..ask.sampler import ask_rows, diverse, keyed, query, shortlists, tie_key
+from ..ask.clusters import MOST_ROWS
+from ..ask.sampler import (
+    ask_rows, diverse, keyed, query, random_rows, shortlists, tie_key)
 from ..ask.cover import cover, kernel_width
 from .networks import Discriminator, dsc_input
 from .callbacks import adamw
-from .targets import codes
+from .targets import Codes, codes, in_blocks
 from .learner import ASALLearner, load_warm
 
 # %% ../../nbs/game/26_asking.ipynb #83e13c7a
@@ -41,7 +43,9 @@ def scores(self:ASALLearner,
            rows:Tensor, # dataset rows
           )->Tensor:    # (n,) logits of D
     "D's logits on dataset rows; they are small if a row looks unlabelled: Algorithm 3 (D11, D13)."
-    with torch.no_grad(): return self.dsc(seen_by_dsc(self, rows)[2])
+    rows = as_rows(rows, len(self.data), is_set=False)
+    with torch.no_grad():
+        return torch.cat([self.dsc(seen_by_dsc(self, o)[2]) for o in in_blocks(rows)])
 
 # %% ../../nbs/game/26_asking.ipynb #f1004c53
 def show_pools(learn:ASALLearner, # a learner after training
@@ -134,6 +138,12 @@ def ask(self:ASALLearner,
     rows = self.pool.idx_U.to(self.data.x.device)
     one_of('ask', how, ASK)
     b = check_count('b', b, hi=len(rows), of='the unlabelled rows')
+    if len(rows) > MOST_ROWS and how in ('min','diverse'):
+        d,z = self.scores(rows),Codes(self.model, self.data)
+        if how=='min': return ask_rows(d, rows, b, seed)
+        return diverse(d, lambda i: z[rows[i]], rows, b, seed, n_short)
+    every,rows = rows,random_rows(rows, max(b, MOST_ROWS), seed)
+    if doubt is not None and len(doubt) > len(rows): doubt = doubt[torch.isin(every, rows)]
     mu,logits,z = seen_by_dsc(self, rows)
     rows_L = (self.pool.idx_L if rows_L is None else rows_L).to(rows.device)
     if how=='cover':

@@ -18,7 +18,8 @@ from ..data.images import shrunk
 from ..data.loaders import asal_dls, batch_sizes, steps_of, supervised_dls
 from ..game.trunks import trunk_of
 from ..game.networks import asal_net, check_shape
-from ..game.targets import TARGETS, codes, target_of
+from ..ask.clusters import MOST_ROWS
+from ..game.targets import TARGETS, Codes, target_of
 from ..game.warmup import warm_learner
 from ..game.learner import (NET, FreshCallbacks, asal_learner, check_hypers,
                                   supervised_learner)
@@ -137,13 +138,14 @@ def warmed(data,   # an `ImageData`
 def warm_codes(data,       # an `ImageData`; its labels are not touched
                seed,       # the run's
                n_warm=None, # steps of warm-up; None: `ASAL`'s own number
-              )->Tensor:   # (N,nz), one line per dataset row
+              )->Tensor:   # (N,nz), one line per dataset row; `Codes` of more than MOST_ROWS
     "Codes under `ASAL`'s default warm-up, large images seen at 64 pixels: for all trainers (D19)."
     data = shrunk(data)
     how = ASAL() if n_warm is None else ASAL(n_warm=n_warm)
     with seeded(seed, 'warm codes'): net = asal_net(data.x_shape, data.n_classes).to(data.device)
     net.load_state_dict(how.warm_up(data, seed), strict=False)
-    return codes(net, data)[0]
+    z = Codes(net, data)
+    return z if len(data) > MOST_ROWS else z[range(len(data))]
 
 def first_key(run # has `data`, `seed`, `n_first` and `first`: an `ActiveLearning`
              )->str:
