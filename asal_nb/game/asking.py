@@ -26,7 +26,7 @@ from ..ask.sampler import (
 from ..ask.cover import cover, kernel_width
 from .networks import Discriminator, dsc_input
 from .callbacks import adamw
-from .targets import Codes, codes, in_blocks
+from .targets import codes, in_blocks, mean_codes
 from .learner import ASALLearner, load_warm
 
 # %% ../../nbs/game/26_asking.ipynb #83e13c7a
@@ -73,7 +73,7 @@ def fit_dsc(dsc:Discriminator, # changed in place
     "`n_steps` steps of Eq. (5) on codes that do not change; rows are drawn with replacement."
     opt = adamw(dsc.parameters(), lr=lr, weight_decay=1e-2)
     for _ in range(n_steps):
-        i,j = [torch.randint(len(o), (bs,), generator=g, device=o.device) for o in (z_L, z_U)]
+        i,j = [torch.randint(len(o), (bs,), generator=g, device=g.device) for o in (z_L, z_U)]
         loss = dsc_loss(dsc(z_L[i]), dsc(z_U[j]), t_U[j])
         opt.zero_grad()
         loss.backward()
@@ -139,9 +139,10 @@ def ask(self:ASALLearner,
     one_of('ask', how, ASK)
     b = check_count('b', b, hi=len(rows), of='the unlabelled rows')
     if len(rows) > MOST_ROWS and how in ('min','diverse'):
-        d,z = self.scores(rows),Codes(self.model, self.data)
+        d = self.scores(rows)
         if how=='min': return ask_rows(d, rows, b, seed)
-        return diverse(d, lambda i: z[rows[i]], rows, b, seed, n_short)
+        def at(i): return mean_codes(self.model, self.data, rows[i])
+        return diverse(d, at, rows, b, seed, n_short)
     every,rows = rows,random_rows(rows, max(b, MOST_ROWS), seed)
     if doubt is not None and len(doubt) > len(rows): doubt = doubt[torch.isin(every, rows)]
     mu,logits,z = seen_by_dsc(self, rows)

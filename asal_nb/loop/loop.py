@@ -404,6 +404,7 @@ def step(self:ActiveLearning,
             f"no row has a label, and {len(self.ledger.declined(run))} were skipped:"
             " al.tell({row: label}) takes a label for one of them")
     if is_new: self.ledger.begin_round(run, r) # later corrections count from the next round on
+    self.pool,self._learn = self.start,None                # what the last round held goes first
     self.pool = self.pool_at(r)
     self._learn = learn = self.train(r)
     if is_new:

@@ -49,7 +49,7 @@ def badge(h:Tensor,    # (n,k) features of the unlabelled rows
     if n <= MOST_ROWS and (k.diff() < 0).any(): # sums then round the same for any order of the rows
         h,p,rows,k = h[k],p[k],rows[k],torch.arange(n, device=k.device)
     u,out = residual(p),[]
-    size = u.square().sum(1)*h.square().sum(1)
+    size = u.square().sum(1)*torch.cat([o.square().sum(1) for o in h.split(4096)])
     i,near = size.argmax(),torch.full_like(size, torch.inf)
     # allocated once, because a new n-vector takes time
     total = torch.empty_like(size, dtype=torch.float32 if h.device.type=='mps' else torch.float64)
@@ -72,6 +72,5 @@ class BADGE(Geometric):
     def choose(self, learn, data, pool, b, seed):
         "`badge` on C's last hidden layer."
         rows = pool.idx_U.to(data.device)
-        k = tie_key(rows, seed).argsort()
-        h,p = [o[k] for o in taps(learn, data, rows)[1:]]
-        return badge(h, p, rows[k], b, seed)
+        rows = rows[tie_key(rows, seed).argsort()]         # as `badge` wants them, without a copy
+        return badge(*taps(learn, data, rows)[1:], rows, b, seed)

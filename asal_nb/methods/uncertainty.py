@@ -87,13 +87,15 @@ def penultimate(net,       # a `TaskNet`
                 mu:Tensor, # (n,nz) mean codes
                )->Tensor:  # (n,k)
     "What C's last layer reads, in inference mode."
-    h = []
-    hook = net.clf.y_head.register_forward_hook(lambda m, x, y: h.append(x[0]))
+    seen,h = [],mu.new_empty(len(mu), net.clf.y_head.in_features)
+    hook = net.clf.y_head.register_forward_hook(lambda m, x, y: seen.append(x[0]))
     try:
         with at_rest(net):
-            for o in in_blocks(mu): net.clf(o)
+            for o,to in zip(in_blocks(mu), in_blocks(h)):
+                net.clf(o)
+                to.copy_(seen.pop())
     finally: hook.remove()
-    return torch.cat(h) if len(h) > 1 else h[0]
+    return h
 
 # %% ../../nbs/methods/37_uncertainty.ipynb #b99ca0af
 class Uncertainty(Rule):
