@@ -27,11 +27,11 @@ def kernel_width(z:Tensor, # (n,nz) codes
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
     k,x = min(check_count('k', k), n - 1),z - z.mean(0)
     some = tie_key(torch.arange(n)).argsort()[:check_count('n_most', n_most)].to(z.device)
-    sq,far = x.square().sum(1),[]
-    for i in some.split(16):
-        near = torch.addmm(sq, x[i], x.T, alpha=-2).topk(k + 1, largest=False).indices
-        far.append((x[i,None] - x[near]).norm(dim=-1).amax(1))
-    far = torch.cat(far)
+    sq,far,d = x.square().sum(1),x.new_empty(len(some)),x.new_empty(16, n)
+    for i,most in zip(some.split(16), far.split(16)):
+        torch.addmm(sq, x[i], x.T, alpha=-2, out=d[:len(i)])
+        near = d[:len(i)].topk(k + 1, largest=False).indices
+        most.copy_((x[i,None] - x[near]).norm(dim=-1).amax(1))
     return far[far > 0].median().item() if far.any() else 1.
 
 def class_width(z_L:Tensor, # (n,nz) codes of labelled rows

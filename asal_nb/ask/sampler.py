@@ -76,8 +76,8 @@ def in_order_of_keys(rows:Tensor, # (n,) dataset rows
                      seed:int=0,  # of ties
                     )->tuple[Tensor,Tensor]: # (n,) positions in that order, and places of rows_L in it
     "The order in which ties do not depend on the order of the rows (D13)."
-    k = tie_key(rows, seed).argsort()
-    return k,torch.isin(rows[k], rows_L.to(rows.device)).nonzero()[:,0]
+    k,rows_L = tie_key(rows, seed).argsort(),rows_L.to(rows.device)
+    return k,torch.cat([torch.isin(rows[o], rows_L) for o in k.split(2**16)]).nonzero()[:,0]
 
 def random_rows(rows:Tensor, # (m,) int64 dataset rows
                 n:int=None,  # how many; None: all of them
