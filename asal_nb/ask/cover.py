@@ -49,10 +49,11 @@ def class_width(z_L:Tensor, # (n,nz) codes of labelled rows
 def similarity(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
                c:Tensor, # (m,nz) others
                sq:Tensor=None, # (n,) squared lengths of x, if known
+               out:Tensor=None, # (n,m) where to write
               )->Tensor: # (n,m) in 0..1
     "exp(-|x-c|²), by a matrix product: (D23)."
     if sq is None: sq = x.square().sum(1)
-    d = torch.addmm(-c.square().sum(1), x, c.T, alpha=2).sub_(sq[:,None])
+    d = torch.addmm(-c.square().sum(1), x, c.T, alpha=2, out=out).sub_(sq[:,None])
     return d.clamp_(-80, 0).exp_()                     # numbers below exp(-80) are slow
 
 def coverage(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
@@ -73,8 +74,10 @@ def lift(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
     "Doubt-weighted sum of what each candidate would raise D from lo towards hi: (D23)."
     wide = torch.float32 if x.device.type == 'mps' else torch.float64
     out = torch.zeros(len(c), dtype=wide, device=x.device)
-    for i in torch.arange(len(x), device=x.device).split(max(64, 2**18//len(c))):
-        k = similarity(x[i], c)
+    block = max(64, 2**18//len(c))
+    ks = c.new_empty(min(block, len(x)), len(c))           # for all blocks
+    for i in torch.arange(len(x), device=x.device).split(block):
+        k = similarity(x[i], c, out=ks[:len(i)])
         out += u[i] @ torch.minimum(k, hi[i,None], out=k).sub_(lo[i,None]).relu_()
     return out
 

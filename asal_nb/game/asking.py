@@ -44,8 +44,11 @@ def scores(self:ASALLearner,
            rows:Tensor, # dataset rows
           )->Tensor:    # (n,) logits of D
     "D's logits on dataset rows; they are small if a row looks unlabelled: Algorithm 3 (D11, D13)."
-    rows = in_blocks(as_rows(rows, len(self.data), is_set=False))
-    return torch.cat([logits_of(self.dsc, seen_by_dsc(self, o)[2]) for o in rows])
+    rows = as_rows(rows, len(self.data), is_set=False)
+    d = torch.empty(len(rows), device=self.data.device)    # whole, as blocks would lie scattered
+    for i,to in zip(in_blocks(rows), in_blocks(d)):
+        to.copy_(logits_of(self.dsc, seen_by_dsc(self, i)[2]))
+    return d
 
 @torch.no_grad()
 def logits_of(dsc:Discriminator, # D
