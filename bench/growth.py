@@ -1,6 +1,6 @@
 """How time and memory of each way of asking grow from 10,000 to a million rows of 64-d codes, on
 one thread; core-set beside the time it takes to read the codes once for each row asked. And what
-a whole run on a million vectors holds: data, labels, training, and a query by three methods."""
+a whole run on a million vectors holds: data, labels, training, and a query by each method."""
 import time
 import _measure as m
 
@@ -11,7 +11,25 @@ QUADRATIC = dict.fromkeys(['TypiClust', 'ProbCover'],
                           'exact and quadratic to 60,000 rows, on 60,000 above')
 
 
-METHODS, DIMS = ('Random', 'Margin', 'CoreSet'), 32
+DIMS = 32
+
+
+def methods():
+    "Every rule that asks, after a training that is short, by name"
+    import asal_nb.all as nb
+    from asal_nb.game.asking import ASK
+    from asal_nb.methods.learning_loss import LossTrainer
+    task, few, game = nb.Supervised(n_steps=20), dict(n_steps=20), dict(n_warm=20, n_steps=20)
+    rank = LossTrainer('ranknet', n_steps=20)
+    def made(*names, **kw): return {k: getattr(nb, k)(task, **kw) for k in names}
+    own = made('Random', 'LeastConfidence', 'Margin', 'Entropy', 'CoreSet', 'KMeans', 'BADGE')
+    own |= made('TypiClust', 'ProbCover', 'MaxHerding', n_warm=20)
+    own |= made('UncertaintyHerding', n_warm=20, n_short=10) | made('DiscriminativeAL')
+    own |= {'Margin, diverse': nb.Margin(task, diverse=True),
+            'BALD': nb.BALD(nb.Supervised(n_steps=20, p_drop=.25), n_masks=4)}
+    own |= {f'ASAL, {k}': nb.ASAL(ask=k, **game) for k in ASK}
+    own |= made('VAAL', 'SRAAL', **few) | {k: getattr(nb, k)(**few) for k in ('ARAL', 'DGAAL')}
+    return own | {'LearningLoss': nb.LearningLoss(**few), 'TAVAAL': nb.TAVAAL(rank, **few)}
 
 
 def a_run(method, n):
@@ -19,23 +37,23 @@ def a_run(method, n):
     import torch
     import asal_nb.all as nb
 
-    def run():
+    def run(n=n):
         x = torch.rand(n, DIMS, generator=torch.Generator().manual_seed(0))
         data = nb.ImageData.from_arrays(x, torch.arange(n) % 10, x[:500], torch.arange(500) % 10,
                                         copy=False, name='vectors')
-        how = getattr(nb, method)(nb.Supervised(n_steps=20))
         plan = dict(b=100, rounds=1, n_first=100, first='random', quiet=True)
-        nb.ActiveLearning(data, how, **plan).run()
+        nb.ActiveLearning(data, methods()[method], **plan).run()
+    run(2_000)                                            # the libraries' own pages are not counted
     return run
 
 
 def measure_run(method, sizes):
-    "Seconds, MiB above the imports, and how many times the data that is, at each size"
-    a_run(method, 2_000)()                                # imports, before the first fork
+    "Seconds, exponent, MiB above the imports, and how many times the data that is, at each size"
     out = [m.forked(a_run, method=method, n=n) for n in sizes]
     if bad := [o for o in out if 'error' in o]: return dict(method=method, **bad[0])
     found = dict(method=method, sizes=sizes, data=[n*DIMS*4/2**20 for n in sizes])
     for k in ('seconds', 'peak', 'above'): found[k] = [o[k] for o in out]
+    found['exponent'] = m.exponent(sizes, found['seconds'])
     found['times the data'] = [a/d for a, d in zip(found['above'], found['data'])]
     return found
 
@@ -93,12 +111,18 @@ def main():
 
 def all_runs(sizes, quick):
     "Whole runs by each method"
-    found = [measure_run(o, sizes) for o in METHODS]
-    m.keep('pools', dict(dims=DIMS, runs=found, machine=m.machine()), quick)
-    print(f'whole runs on {DIMS}-d vectors, one query: processor seconds; for {sizes[-1]:,} rows'
+    import asal_nb.all                                    # before the first fork
+    found = []
+    for o in methods():
+        found.append(measure_run(o, sizes))
+        print('.', end='', flush=True)
+        m.keep('pools', dict(dims=DIMS, runs=found, machine=m.machine()), quick)
+    print(f'\nwhole runs on {DIMS}-d vectors, one query: processor seconds; for {sizes[-1]:,} rows'
           f' MiB above the imports, and times the {sizes[-1]*DIMS*4 >> 20} MiB of the data')
-    rows = [[o['method'], *o['seconds'], o['above'][-1], o['times the data'][-1]] for o in found]
-    print(m.table(rows, ['method', *[f'{n:,}' for n in sizes], 'MiB', 'times']))
+    def last(o, k): return o.get(k, [None])[-1]
+    rows = [[o['method'], *o.get('seconds', ()), o.get('exponent'), last(o, 'above'),
+             last(o, 'times the data')] for o in found]
+    print(m.table(rows, ['method', *[f'{n:,}' for n in sizes], 'exponent', 'MiB', 'times']))
 
 
 def all_rules(sizes, quick, threads):

@@ -386,7 +386,8 @@ def test_a_held_label_is_not_used():
     pool = labelled(DATA, range(12))
     learn = made('aral').fit(DATA, pool, None, 0)
     pool.is_held[3] = True
-    assert learn.y[3] == -1 and learn.y[:3].tolist() == [0, 1, 2] and (learn.y[12:] == -1).all()
+    y = learn.y_of(torch.arange(len(DATA)))
+    assert y[3] == -1 and y[:3].tolist() == [0, 1, 2] and (y[12:] == -1).all()
 
 
 @each(SAMPLERS)

@@ -16,8 +16,8 @@ from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 from ..checks import as_column, as_list, check_count, check_real, check_tensor, one_of
 from ..core import COLOURS
-from .clusters import distances, kmeans, one_per_centre, rounding
-from .sampler import tie_key
+from .clusters import MOST_ROWS, distances, kmeans, one_per_centre, rounding
+from .sampler import first_by_key, tie_key
 
 # %% ../../nbs/ask/09_coldstart.ipynb #035eef69
 def gap(x:Tensor, # (m,nz) codes
@@ -116,7 +116,7 @@ def typicality(z:Tensor, # (m,nz) codes of one cluster
     if m < 2: return torch.ones_like(z[:,0])
     k,x = min(k, max(m//2, 1)),(z - z.mean(0)).detach().double()
     sq,mean = x.square().sum(1),[]
-    for i in torch.arange(m, device=z.device).split(max(1, min(1024, 2**24//m))): # 128 MiB at most
+    for i in torch.arange(m, device=z.device).split(max(1, min(1024, 2**21//m))): # 16 MiB at most
         d = torch.addmm(sq, x[i], x.T, alpha=-2).add_(sq[i,None])
         d[torch.arange(len(i), device=z.device), i] = torch.inf
         if d.device.type != 'cpu': near = d.topk(k, largest=False).values
@@ -134,7 +134,7 @@ def typiclust(z:Tensor,   # (n,nz) codes, one line per dataset row
     "b times the most typical free row of the least labelled, largest cluster: TypiClust, (D19)."
     idx_L = check_rows_left(z, b, idx_L)
     by_key = tie_key(torch.arange(len(z)), seed).argsort().to(z.device)
-    seen = torch.cat([idx_L, by_key[~torch.isin(by_key, idx_L)][:max(60_000, b)]]).sort().values
+    seen = torch.cat([idx_L, by_key[~torch.isin(by_key, idx_L)][:max(MOST_ROWS, b)]]).sort().values
     z,out = F.normalize(z[seen].detach(), dim=1),[]
     free = ~torch.isin(seen, idx_L).cpu()
     of = nearest(z, kmeans(z, min(b + len(idx_L), 500), seed))
@@ -167,8 +167,10 @@ def purity_radius(z:Tensor,         # (n,nz) codes of length 1
     check_real('alpha', alpha, 'be above 0 and at most 1', lambda o: 0 < o <= 1)
     of = nearest(z, kmeans(z, c, seed)).to(z.device)
     some = tie_key(torch.arange(len(z)), seed).argsort()[:2048].to(z.device)
-    def foe(i): return torch.cdist(z[i], z).masked_fill(of[i][:,None] == of, torch.inf).amin(1)
-    gaps = torch.cat([foe(i) for i in some.split(256)]).sort().values
+    gaps = z.new_empty(len(some))
+    for i,foe in zip(some.split(32), gaps.split(32)):
+        foe.copy_(torch.cdist(z[i], z).masked_fill_(of[i][:,None] == of, torch.inf).amin(1))
+    gaps = gaps.sort().values
     return gaps[int((1 - alpha)*len(gaps))].item()
 
 # %% ../../nbs/ask/09_coldstart.ipynb #a4cbdeb9
@@ -181,13 +183,13 @@ def probcover(z:Tensor,         # (n,nz) codes, one line per dataset row
     "Rows that cover the most uncovered rows within delta, greedily: ProbCover, (D19)."
     idx_L = check_rows_left(z, b, idx_L)
     by_key = tie_key(torch.arange(len(z)), seed).argsort().to(z.device)
-    seen = torch.cat([idx_L, by_key[:60_000]]).unique()
-    z = F.normalize(z, dim=1)[seen]
+    seen = torch.cat([idx_L, by_key[:MOST_ROWS]]).unique()
+    z = F.normalize(z[seen], dim=1)
     if delta is None: delta = purity_radius(z, min(max(b, 10), len(z)), seed=seed)
     else: check_real('delta', delta, 'be above 0', lambda o: o > 0)
     cos = 1 - delta**2/2                                  # |a-b|² = 2 - 2ab for codes of length 1
     def counts(i):
-        blocks = ((z[j] @ z.T).gt_(cos).sum(0) for j in i.split(256))
+        blocks = ((z[j] @ z.T).gt_(cos).sum(0) for j in i.split(64))
         return sum(blocks, torch.zeros_like(z[:,0]))
     todo,out = counts(torch.searchsorted(seen, idx_L)) == 0,[]
     degree = counts(todo.nonzero()[:,0])
@@ -211,7 +213,7 @@ def first_rows(z:Tensor, # (n,nz) codes, one line per dataset row
     one_of('how', how, ['random', 'kmeans', 'kcenter', 'typiclust', 'probcover'])
     check_rows_left(z, b, ())
     with torch.no_grad():
-        if how == 'random': return tie_key(torch.arange(len(z)), seed).argsort()[:b].to(z.device)
+        if how == 'random': return first_by_key(torch.arange(len(z)), b, seed).to(z.device)
         if how == 'kmeans': return one_per_centre(z, kmeans(z, b, seed))
         if how == 'kcenter': return kcenter(z, b)
         return (typiclust if how == 'typiclust' else probcover)(z, b, seed)

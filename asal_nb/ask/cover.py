@@ -27,11 +27,11 @@ def kernel_width(z:Tensor, # (n,nz) codes
     n = check_tensor('z', z, 'n nz', 'float', finite=True)['n']
     k,x = min(check_count('k', k), n - 1),z - z.mean(0)
     some = tie_key(torch.arange(n)).argsort()[:check_count('n_most', n_most)].to(z.device)
-    sq,far = x.square().sum(1),[]
-    for i in some.split(16):
-        near = torch.addmm(sq, x[i], x.T, alpha=-2).topk(k + 1, largest=False).indices
-        far.append((x[i,None] - x[near]).norm(dim=-1).amax(1))
-    far = torch.cat(far)
+    sq,far,d = x.square().sum(1),x.new_empty(len(some)),x.new_empty(16, n)
+    for i,most in zip(some.split(16), far.split(16)):
+        torch.addmm(sq, x[i], x.T, alpha=-2, out=d[:len(i)])
+        near = d[:len(i)].topk(k + 1, largest=False).indices
+        most.copy_((x[i,None] - x[near]).norm(dim=-1).amax(1))
     return far[far > 0].median().item() if far.any() else 1.
 
 def class_width(z_L:Tensor, # (n,nz) codes of labelled rows
@@ -49,10 +49,11 @@ def class_width(z_L:Tensor, # (n,nz) codes of labelled rows
 def similarity(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
                c:Tensor, # (m,nz) others
                sq:Tensor=None, # (n,) squared lengths of x, if known
+               out:Tensor=None, # (n,m) where to write
               )->Tensor: # (n,m) in 0..1
     "exp(-|x-c|²), by a matrix product: (D23)."
     if sq is None: sq = x.square().sum(1)
-    d = torch.addmm(-c.square().sum(1), x, c.T, alpha=2).sub_(sq[:,None])
+    d = torch.addmm(-c.square().sum(1), x, c.T, alpha=2, out=out).sub_(sq[:,None])
     return d.clamp_(-80, 0).exp_()                     # numbers below exp(-80) are slow
 
 def coverage(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
@@ -73,8 +74,10 @@ def lift(x:Tensor, # (n,nz) codes in units of sqrt(2) widths
     "Doubt-weighted sum of what each candidate would raise D from lo towards hi: (D23)."
     wide = torch.float32 if x.device.type == 'mps' else torch.float64
     out = torch.zeros(len(c), dtype=wide, device=x.device)
-    for i in torch.arange(len(x), device=x.device).split(max(64, 2**18//len(c))):
-        k = similarity(x[i], c)
+    block = max(64, 2**18//len(c))
+    ks = c.new_empty(min(block, len(x)), len(c))           # for all blocks
+    for i in torch.arange(len(x), device=x.device).split(block):
+        k = similarity(x[i], c, out=ks[:len(i)])
         out += u[i] @ torch.minimum(k, hi[i,None], out=k).sub_(lo[i,None]).relu_()
     return out
 
@@ -98,8 +101,8 @@ def cover(z:Tensor,     # (n,nz) codes, one line per dataset row
     if width is None: width = kernel_width(z)
     check_real('width', width, 'be a finite number above 0', lambda o: 0 < o < math.inf)
     U = torch.ones_like(z[:,0], dtype=torch.bool).index_fill(0, idx_L, False).nonzero()[:,0]
-    x = (z - z.mean(0)).float().div_(2**.5*width)
-    x,x_L = x[U],x[idx_L]
+    mean = z.mean(0)
+    x,x_L = [z[i].sub_(mean).float().div_(2**.5*width) for i in (U, idx_L)]
     u,D,sq = doubt[U].to(x),coverage(x, x_L),x.square().sum(1)
     left,out = u.argsort(descending=True, stable=True),U[:0]
     for k,m in parts:

@@ -129,7 +129,11 @@ class TwoPools(Rows):
 # %% ../../nbs/data/16_batches.ipynb #adea2377
 class OnePool(TwoPools):
     "A recipe for batches (x_L, y_L), to learn from labels alone."
-    def __len__(self): return -(-super().__len__()//self.bs)*self.bs # whole batches
+    def __init__(self, *args, **kwargs): # of `TwoPools`
+        super().__init__(*args, **kwargs)
+        self.n = -(-super().__len__()//self.bs)*self.bs # whole batches
+        self.idx_U = self.idx_U[:0].clone()
+    def __len__(self): return self.n
     def batch(self, i):
         "As many labelled rows as there are positions in `i`."
         (x_L,_),y_L = self.batch_of(self.draw_L(len(i)), self.idx_U[:0])

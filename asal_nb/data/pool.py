@@ -23,7 +23,7 @@ class Pool:
                  n_classes:int):      # classes; labels are 0..n_classes-1
         n = check_count('n', n, hi=2**31)
         self.n_classes = check_count('n_classes', n_classes, hi=10**6)
-        self.y,self.round = [torch.full((n,), -1) for _ in range(2)]
+        self.y,self.round = [torch.full((n,), -1, dtype=o) for o in (torch.int64, torch.int32)]
         self.is_held,self.is_skipped = [torch.zeros(n, dtype=torch.bool) for _ in range(2)]
 
     def __len__(self): return len(self.y)

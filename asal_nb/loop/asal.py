@@ -11,6 +11,7 @@ __all__ = ['PRECISIONS', 'ASAL', 'check_net', 'same_pool', 'warmed', 'warm_codes
 # %% ../../nbs/loop/33_asal.ipynb #6e633c3f
 import inspect, torch
 from fastcore.basics import store_attr
+from functools import partial
 from torch import Tensor, nn
 from ..checks import check_count, no_unknown, one_of
 from ..core import rng, seed_of, seeded
@@ -18,7 +19,8 @@ from ..data.images import shrunk
 from ..data.loaders import asal_dls, batch_sizes, steps_of, supervised_dls
 from ..game.trunks import trunk_of
 from ..game.networks import asal_net, check_shape
-from ..game.targets import TARGETS, codes, target_of
+from ..ask.clusters import MOST_ROWS
+from ..game.targets import TARGETS, OnDemand, mean_codes, target_of
 from ..game.warmup import warm_learner
 from ..game.learner import (NET, FreshCallbacks, asal_learner, check_hypers,
                                   supervised_learner)
@@ -137,13 +139,14 @@ def warmed(data,   # an `ImageData`
 def warm_codes(data,       # an `ImageData`; its labels are not touched
                seed,       # the run's
                n_warm=None, # steps of warm-up; None: `ASAL`'s own number
-              )->Tensor:   # (N,nz), one line per dataset row
+              )->Tensor:   # (N,nz), one line per dataset row; `OnDemand` for more than MOST_ROWS
     "Codes under `ASAL`'s default warm-up, large images seen at 64 pixels: for all trainers (D19)."
     data = shrunk(data)
     how = ASAL() if n_warm is None else ASAL(n_warm=n_warm)
     with seeded(seed, 'warm codes'): net = asal_net(data.x_shape, data.n_classes).to(data.device)
     net.load_state_dict(how.warm_up(data, seed), strict=False)
-    return codes(net, data)[0]
+    z = OnDemand(partial(mean_codes, net, data), len(data))
+    return z if len(z) > MOST_ROWS else z[None]
 
 def first_key(run # has `data`, `seed`, `n_first` and `first`: an `ActiveLearning`
              )->str:

@@ -21,7 +21,8 @@ from torch import Tensor
 from ..checks import (as_rows, check_count, check_kind, check_real, check_tensor,
                             names_of, no_unknown, one_of, short)
 from ..core import aside, axes_of, environment, note, part, progress, seed_of, threads
-from ..ask.sampler import tie_key
+from ..ask.clusters import MOST_ROWS
+from ..ask.sampler import random_rows, tie_key
 from ..ask.coldstart import first_rows
 from ..data.pool import Pool, plan
 from ..data.images import ImageData
@@ -201,13 +202,16 @@ def choose_first(self:ActiveLearning):
     "The first rows: a function of data, seed, `n_first` and `first`, kept in the ledger (D19)."
     rows = self.ledger.first_rows(first_key(self))
     if rows is None:
-        z = torch.zeros(len(self.data), 1)
+        some = torch.arange(len(self.data))
+        z = torch.zeros(len(some), 1)
         if self.first!='random':
             note(f"{self.n_first} first rows: a warm-up of {ASAL().n_warm:,} steps without labels;"
                  " first='random' skips it")
             with part('warm-up for the first rows'), self.keeping('warm', keep=True):
                 z = warm_codes(self.blind, self.seed)
-        rows = first_rows(z.cpu(), self.n_first, self.first, self.seed)
+            some = random_rows(some, max(self.n_first, MOST_ROWS), self.seed)
+            z = z[some].cpu()
+        rows = some[first_rows(z, self.n_first, self.first, self.seed)]
         self.ledger.save_first_rows(first_key(self), rows)
     return torch.as_tensor(rows)
 
@@ -312,7 +316,7 @@ def check_query(self:ActiveLearning,
     wanted = f"{self.method!r} must return {b} different unlabelled dataset rows"
     try: i = as_rows(rows, len(self.pool), 'the query')
     except ValueError as e: raise ValueError(f"{wanted}; {e}") from None
-    n_U = int(torch.isin(i, self.pool.idx_U.cpu()).sum())
+    n_U = int(((self.pool.y[i]<0) & ~self.pool.is_skipped[i]).sum())
     if not len(i)==b==n_U:
         raise ValueError(f"{wanted}; it returned {len(i)}, {n_U} of them unlabelled")
     return i
@@ -400,6 +404,7 @@ def step(self:ActiveLearning,
             f"no row has a label, and {len(self.ledger.declined(run))} were skipped:"
             " al.tell({row: label}) takes a label for one of them")
     if is_new: self.ledger.begin_round(run, r) # later corrections count from the next round on
+    self.pool,self._learn = self.start,None                # what the last round held goes first
     self.pool = self.pool_at(r)
     self._learn = learn = self.train(r)
     if is_new:

@@ -112,13 +112,13 @@ class ARALLearner(GameLearner):
     def codes(self, rows):
         "Mean codes of dataset rows, given the label if there is one, else C's probabilities."
         x = self.data.images(rows)
-        y,p = self.y[rows],self.model(x).softmax(-1)
+        y,p = self.y_of(rows),self.model(x).softmax(-1)
         y = torch.where((y>=0)[:,None], F.one_hot(y.clamp_min(0), p.shape[1]).to(p), p)
         return self.model.q(x, y)[0]
-    @property
-    def y(self):
-        "(N,) int64: the labels that may be used, else -1."
-        return self.pool.y.masked_fill(self.pool.is_held, -1).to(self.data.device)
+    def y_of(self, rows):
+        "(n,) int64: the labels of dataset rows that may be used, else -1."
+        i = rows.cpu()
+        return self.pool.y[i].masked_fill(self.pool.is_held[i], -1).to(self.data.device)
 
 # %% ../../nbs/methods/46_aral.ipynb #749ead5f
 @patch

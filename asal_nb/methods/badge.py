@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from ..checks import check_p, check_count, check_tensor
 from ..core import rng
+from ..ask.clusters import MOST_ROWS
 from ..ask.sampler import tie_key
 from .uncertainty import taps
 from .geometry import Geometric
@@ -45,22 +46,24 @@ def badge(h:Tensor,    # (n,k) features of the unlabelled rows
     n = check_tensor('h', h, 'n k', 'float', finite=True)['n']
     b = check_count('budget b', b, hi=n, of='the unlabelled rows')
     k,draw = tie_key(rows, seed).argsort(),rng(seed, 'badge')
-    h,u = h[k],residual(p)[k]
-    out = []
-    size = u.square().sum(1)*h.square().sum(1)
+    if n <= MOST_ROWS and (k.diff() < 0).any(): # sums then round the same for any order of the rows
+        h,p,rows,k = h[k],p[k],rows[k],torch.arange(n, device=k.device)
+    u,out = residual(p),[]
+    size = u.square().sum(1)*torch.cat([o.square().sum(1) for o in h.split(4096)])
     i,near = size.argmax(),torch.full_like(size, torch.inf)
     # allocated once, because a new n-vector takes time
     total = torch.empty_like(size, dtype=torch.float32 if h.device.type=='mps' else torch.float64)
     while len(out) < b:
         out.append(i.item())
         torch.minimum(near, grad_gap(h, u, out[-1], size), out=near)[out[-1]] = 0
-        torch.cumsum(near, 0, dtype=total.dtype, out=total)
+        torch.cumsum(near[k], 0, dtype=total.dtype, out=total)
         if not total[-1] > 0: break
         share = 1 - torch.rand(1, generator=draw, dtype=torch.float64)
-        i = torch.searchsorted(total, total[-1:]*share.to(total))[0]
+        i = k[torch.searchsorted(total, total[-1:]*share.to(total))[0]]
     rest = torch.ones(n, dtype=torch.bool, device=h.device)
     rest[out] = False
-    return rows[k[torch.cat([torch.tensor(out, device=h.device), rest.nonzero()[:b-len(out),0]])]]
+    rest = k[rest[k]][:b-len(out)]
+    return rows[torch.cat([torch.tensor(out, device=h.device), rest])]
 
 # %% ../../nbs/methods/39_badge.ipynb #ed57ca89
 class BADGE(Geometric):
@@ -69,4 +72,5 @@ class BADGE(Geometric):
     def choose(self, learn, data, pool, b, seed):
         "`badge` on C's last hidden layer."
         rows = pool.idx_U.to(data.device)
+        rows = rows[tie_key(rows, seed).argsort()]         # as `badge` wants them, without a copy
         return badge(*taps(learn, data, rows)[1:], rows, b, seed)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from ..checks import as_rows, check_count, check_tensor
 from ..core import rng, seeded
-from ..ask.sampler import query
+from ..ask.sampler import in_order_of_keys, query
 from ..game.networks import Discriminator
+from ..game.targets import OnDemand, in_blocks
 from ..game.asking import fit_dsc
-from .geometry import Geometric, keyed, known
+from .geometry import Geometric
 
 # %% ../../nbs/methods/40_discriminative.ipynb #080738cb
 def discriminate(z:Tensor,     # (n,k) fixed features
@@ -36,13 +37,16 @@ def discriminate(z:Tensor,     # (n,k) fixed features
     b = check_count('b', b, hi=int((~is_L).sum()), of='the unlabelled rows')
     n_sub = check_count('n_sub', n_sub)
     z,out = z.detach().float(),[]
-    z = (z - z.mean(0))/z.std(0).clamp_min(1e-6)
+    mean,std = z.mean(0),z.std(0).clamp_min(1e-6)
+    def at(i): return (z[i] - mean)/std
     for k,part in enumerate(torch.arange(b).tensor_split(min(n_sub, b))):
         with seeded(seed, 'discriminate', k): dsc = Discriminator(z.shape[1]).to(z.device)
         U = (~is_L).nonzero()[:,0]
         g = rng(seed, 'discriminate', k, device=z.device)
-        fit_dsc(dsc, z[is_L], z[U], z.new_zeros(len(U)), g, n_steps)
-        with torch.no_grad(): out.append(U[query(dsc(z[U]), len(part))])
+        z_U = OnDemand(lambda j: at(U[j]), len(U))
+        fit_dsc(dsc, at(is_L), z_U, z.new_zeros(len(U)), g, n_steps)
+        with torch.no_grad(): d = torch.cat([dsc(at(i)) for i in in_blocks(U)])
+        out.append(U[query(d, len(part))])
         is_L[out[-1]] = True
     return torch.cat(out)
 
@@ -60,5 +64,7 @@ class DiscriminativeAL(Geometric):
         self.n_sub,self.n_steps = check_count('n_sub', n_sub),check_count('n_steps', n_steps)
     def choose(self, learn, data, pool, b, seed):
         "`discriminate`, from the labelled rows on."
-        def rule(z, b, idx_L): return discriminate(z, b, idx_L, seed, self.n_sub, self.n_steps)
-        return keyed(rule, *known(self, learn, data, pool), b, seed)
+        rows = torch.cat([pool.idx_L, pool.idx_U]).to(data.device)
+        k,idx_L = in_order_of_keys(rows, pool.idx_L, seed)
+        z = self.at(learn, data, rows[k])
+        return rows[k[discriminate(z, b, idx_L, seed, self.n_sub, self.n_steps)]]

@@ -16,8 +16,8 @@ from torch import Tensor
 from ..checks import as_rows, check_count, check_kind, check_real, check_tensor, one_of
 from ..core import COLOURS
 from ..paper.adversarial import margin
-from ..ask.clusters import kmeans, one_per_centre
-from ..ask.sampler import keyed, tie_key
+from ..ask.clusters import MOST_ROWS, kmeans, one_per_centre
+from ..ask.sampler import in_order_of_keys, keyed
 from ..ask.coldstart import farthest, kcenter, probcover, purity_radius, typiclust
 from ..ask.cover import class_width, cover, kernel_width
 from ..game.targets import mean_codes
@@ -29,6 +29,7 @@ SPACES = 'code','penultimate','warm'
 
 class Geometric(Rule):
     "A rule on features: `at` gives those of dataset rows, in the method's space."
+    most = MOST_ROWS
     def __init__(self,
         train='supervised',     # see `trainer`
         space='penultimate',    # or 'code', 'warm'
@@ -54,21 +55,22 @@ class Geometric(Rule):
         if getattr(learn, 'z_warm', None) is None:
             raise ValueError(f"{type(self).__name__} asks in the space of its warm-up: "
                              "give `fit` what `warm_up` returned, or choose space='penultimate'")
-        return learn.z_warm.to(data.device)[rows]
+        return learn.z_warm[rows]
 
 # %% ../../nbs/methods/38_geometry.ipynb #b861e65d
 class CoreSet(Geometric):
     "Asks for the rows farthest from labelled ones, in turn: k-center (Sener, Savarese 2018)."
+    most = None # its features are made when they are needed
     def choose(self, learn, data, pool, b, seed):
         "Greedy k-center, from the labelled rows on; features are made block by block."
-        if self.space!='penultimate' or not len(pool.idx_L):
-            return keyed(kcenter, *known(self, learn, data, pool), b, seed)
-        net,rows = check_taps(learn.model),torch.cat([pool.idx_L, pool.idx_U]).to(data.device)
-        rows = rows[tie_key(rows, seed).argsort()]
-        idx_L = torch.isin(rows, pool.idx_L.to(rows.device)).nonzero()[:,0]
-        mu = None if data.x.dim()==2 else mean_codes(net, data, rows) # vectors are encoded quickly
-        def at(i):
-            return penultimate(net, mean_codes(net, data, rows[i]) if mu is None else mu[i])
+        if not len(pool.idx_L): return keyed(kcenter, *known(self, learn, data, pool), b, seed)
+        rows = torch.cat([pool.idx_L, pool.idx_U]).to(data.device)
+        k,idx_L = in_order_of_keys(rows, pool.idx_L, seed)
+        rows = rows[k]
+        def at(i): return self.at(learn, data, rows[i])
+        if data.x.dim() > 2 and self.space!='warm': # vectors are encoded quickly, images once
+            mu,net = mean_codes(check_taps(learn.model), data, rows),learn.model
+            def at(i): return mu[i] if self.space=='code' else penultimate(net, mu[i])
         return rows[farthest(at, len(rows), idx_L, len(idx_L)+b)[len(idx_L):]]
 
 def known(rule, # a `Geometric`

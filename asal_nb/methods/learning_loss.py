@@ -6,7 +6,7 @@ Docs: https://asal-nb.github.io/asal-nb/methods/learning_loss.html.md"""
 
 # %% auto #0
 __all__ = ['pair_loss', 'feature_maps', 'LossModule', 'LossNet', 'predicted_loss', 'RankedLoss', 'WithLoss', 'LossTrainer',
-           'random_rows', 'SmallestScores', 'LearningLoss']
+           'SmallestScores', 'LearningLoss']
 
 # %% ../../nbs/methods/41_learning_loss.ipynb #dc504e57
 import torch, torch.nn.functional as F
@@ -14,9 +14,9 @@ from fastai.callback.core import Callback
 from fastcore.basics import store_attr
 from torch import Tensor, nn
 from ..checks import check_count, check_tensor, check_weight, one_of
-from ..core import seed_of, seeded
+from ..core import seeded
 from ..paper.url import pool_mean
-from ..ask.sampler import ask_rows, tie_key
+from ..ask.sampler import ask_rows, random_rows
 from ..data.loaders import supervised_dls
 from ..game.networks import TaskNet, init_weights
 from ..game.warmup import CodeLoss, LossTerms
@@ -142,15 +142,6 @@ class LossTrainer(Supervised):
         return run_steps(learn, self.n_steps, seed, self.precision)
 
 # %% ../../nbs/methods/41_learning_loss.ipynb #505cc208
-def random_rows(rows,   # (m,) dataset rows
-          n=None, # how many; None: all of them
-          seed=0, # of the draw
-         )->Tensor: # dataset rows, ascending
-    "n of the rows at random, whatever their order."
-    check_tensor('rows', rows, 'm', 'int')
-    if n is None or check_count('n', n) >= len(rows): return rows
-    return rows[tie_key(rows, seed_of(seed, 'drawn')).argsort()[:n]].sort().values
-
 class SmallestScores(Rule):
     "Asks for the b smallest of `scores`, ties by a key of the row; subclasses define them."
     subset = None # rows of the pool to look at, drawn at random; None: all

@@ -10,13 +10,15 @@ __all__ = ['DROPOUT', 'confidence', 'show_uncertainty', 'Rule', 'taps', 'check_t
 
 # %% ../../nbs/methods/37_uncertainty.ipynb #a87ad780
 import contextlib, numbers, torch
+from types import SimpleNamespace
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from ..checks import check_count, check_kind, check_p, check_tensor, short
 from ..core import axes_of, rng
 from ..paper.adversarial import entropy, margin
-from ..ask.sampler import ask_rows, diverse
-from ..game.targets import at_rest, codes
+from ..ask.clusters import MOST_ROWS
+from ..ask.sampler import ask_rows, diverse, random_rows
+from ..game.targets import at_rest, codes, in_blocks, mean_codes
 from ..game.learner import probabilities
 from ..loop.asal import ASAL, Supervised, Trained, same_pool
 
@@ -49,10 +51,16 @@ def show_uncertainty(score,     # (n,3) probabilities to (n,) scores, smaller is
 # %% ../../nbs/methods/37_uncertainty.ipynb #7fa5ee1e
 class Rule(Trained):
     "Asking on top of any training: checks learner, pool and budget; then `choose` names rows."
+    most = None # unlabelled rows that `choose` is shown, drawn at random from more; None: all
     def query(self, learn, data, pool, b, seed):
         "(b,) dataset rows, unique and unlabelled."
         if hasattr(getattr(learn, 'dls', None), 'pool'): same_pool(learn, data, pool)
-        b = check_count('budget b', b, hi=len(pool.idx_U), of='the unlabelled rows')
+        n = len(pool.idx_U)
+        b = check_count('budget b', b, hi=n, of='the unlabelled rows')
+        if self.most and n > max(b, self.most):
+            rows = random_rows(pool.idx_U, max(b, self.most), seed)
+            own = dict(idx_L=pool.idx_L, y=pool.y, n_classes=pool.n_classes)
+            pool = SimpleNamespace(idx_U=rows, **own)
         return self.choose(learn, data, pool, b, seed)
     def choose(self, learn, data, pool, b, seed):
         "(b,) dataset rows; the budget is known to fit."
@@ -79,12 +87,15 @@ def penultimate(net,       # a `TaskNet`
                 mu:Tensor, # (n,nz) mean codes
                )->Tensor:  # (n,k)
     "What C's last layer reads, in inference mode."
-    h = []
-    hook = net.clf.y_head.register_forward_hook(lambda m, x, y: h.append(x[0]))
+    seen,h = [],mu.new_empty(len(mu), net.clf.y_head.in_features)
+    hook = net.clf.y_head.register_forward_hook(lambda m, x, y: seen.append(x[0]))
     try:
-        with at_rest(net): net.clf(mu)
+        with at_rest(net):
+            for o,to in zip(in_blocks(mu), in_blocks(h)):
+                net.clf(o)
+                to.copy_(seen.pop())
     finally: hook.remove()
-    return h[0]
+    return h
 
 # %% ../../nbs/methods/37_uncertainty.ipynb #b99ca0af
 class Uncertainty(Rule):
@@ -109,7 +120,9 @@ class Uncertainty(Rule):
         rows = pool.idx_U.to(data.device)
         s = self.scores(learn, data, rows, seed)
         if not self.diverse: return ask_rows(s, rows, b, seed)
-        return diverse(s, taps(learn, data, rows)[0], rows, b, seed, self.n_short)
+        def codes_at(i): return mean_codes(check_taps(learn.model), data, rows[i])
+        z = codes_at if len(rows) > MOST_ROWS else codes_at(slice(None))
+        return diverse(s, z, rows, b, seed, self.n_short)
 
 class LeastConfidence(Uncertainty):
     "Asks where the largest probability is smallest."
