@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[1]/'bench'
-SIZES, CODE = [80_000, 200_000], '''
+SIZES, CODE = [200_000, 800_000], '''
 import json, sys, growth, _measure, asal_nb.all
 _measure.use_threads(1)
 print(json.dumps([growth.measure_run(k, json.loads(sys.argv[1])) for k in sys.argv[2:]]))
