@@ -111,7 +111,7 @@ def main():
 
 def all_runs(sizes, quick):
     "Whole runs by each method"
-    import asal_nb.all                                    # before the first fork
+    import asal_nb.all                       # noqa: F401  before the first fork
     found = []
     for o in methods():
         found.append(measure_run(o, sizes))

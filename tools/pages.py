@@ -198,7 +198,7 @@ def mend_links(pages):
 def is_photo(png):
     "Does a picture hold dark surfaces, as images have and plots do not?"
     shades = Image.open(io.BytesIO(png)).convert('L').histogram()
-    return sum(shades[:60]) > .12*sum(shades)
+    return sum(shades[:60]) > .16*sum(shades)
 
 
 def describe_pictures(page):

@@ -74,7 +74,7 @@ def ask_positions(d_U:Tensor,  # (n,) scores
 def in_order_of_keys(rows:Tensor, # (n,) dataset rows
                      rows_L:Tensor, # those of them that are labelled
                      seed:int=0,  # of ties
-                    )->tuple[Tensor,Tensor]: # (n,) positions in that order, and places of rows_L in it
+                    )->tuple: # (n,) positions in that order, and places of rows_L in it
     "The order in which ties do not depend on the order of the rows (D13)."
     k,rows_L = tie_key(rows, seed).argsort(),rows_L.to(rows.device)
     return k,torch.cat([torch.isin(rows[o], rows_L) for o in k.split(2**16)]).nonzero()[:,0]

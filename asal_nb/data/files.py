@@ -52,10 +52,11 @@ def find_images(path:str|Path # a folder
                 continue
             at,end = Path(o.path),os.path.splitext(o.name)[1].lower()
             if o.is_symlink() and (o.is_dir() or end in SUFFIXES):
-                if not Path(os.path.realpath(at)).is_relative_to(root): outside.append(at)
+                if not at.exists(): left['broken link'] += 1
+                elif not Path(os.path.realpath(at)).is_relative_to(root): outside.append(at)
                 elif o.is_dir(): left['link to a folder'] += 1
                 elif o.is_file(): links.append(at)
-                else: left['broken link'] += 1
+                else: left['picture that is no plain file'] += 1
             elif o.is_dir(): folders.append(at)
             elif end not in SUFFIXES: left[end or 'file without ending'] += 1
             elif o.is_file(): names.append(at)

@@ -43,7 +43,7 @@ def discriminate(z:Tensor,     # (n,k) fixed features
         with seeded(seed, 'discriminate', k): dsc = Discriminator(z.shape[1]).to(z.device)
         U = (~is_L).nonzero()[:,0]
         g = rng(seed, 'discriminate', k, device=z.device)
-        z_U = OnDemand(lambda j: at(U[j]), len(U))
+        z_U = OnDemand(lambda j, U=U: at(U[j]), len(U))
         fit_dsc(dsc, at(is_L), z_U, z.new_zeros(len(U)), g, n_steps)
         with torch.no_grad(): d = torch.cat([dsc(at(i)) for i in in_blocks(U)])
         out.append(U[query(d, len(part))])
