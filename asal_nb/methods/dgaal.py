@@ -105,11 +105,11 @@ class DGAALLearner(GameLearner):
     def codes(self, rows): return self.model.enc(self.data.images(rows))[0]
     def prepared(self, x, y):
         b,nz = super().prepared(x, y),self.model.gen.nz
-        round = self.pool.round
+        asked = self.pool.round
         n,m = len(b.x_L),len(b.x_U)
         b.eps = self.normal(n + m, nz)
         b.x_hat = self.model.gen(self.normal(m or n, nz))
-        b.is_new = (round[b.i_L.cpu()]==round.max()).to(b.x_L.device)
+        b.is_new = (asked[b.i_L.cpu()]==asked.max()).to(b.x_L.device)
         b.seen = torch.cat([b.x_L, b.x_U]),b.eps
         return b
     @property
