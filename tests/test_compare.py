@@ -300,7 +300,7 @@ PART = 'fashion-h100.xz'  # its page says that some arms are not finished on the
 FASHION = pytest.param('fashion', marks=pytest.mark.needs('fashion_mnist'))
 
 
-@pytest.mark.parametrize('name', ['digits', 'ablation', 'methods', FASHION])
+@pytest.mark.parametrize('name', ['digits', 'adversary', 'ablation', 'methods', FASHION])
 def test_nothing_is_left_to_do_in_the_results(name, monkeypatch):
     "Every committed ledger is read; it has every arm and seed, under the settings of today."
     calls, seen = calls_of(name, monkeypatch), set()
