@@ -227,6 +227,7 @@ def test_in_jupyterlab(tmp_path):
 
         code.click()
         tab.keyboard.press('Control+s')
+        tab.wait_for_function("!document.querySelector('.jp-mod-dirty')", timeout=WAIT)
         tab.reload(timeout=WAIT)  # the kernel lives on, the page is drawn again
         person.until('ask')
         assert person.count() == '3 of 6 answered'
