@@ -1,12 +1,14 @@
 "Comparing: a killed study ends as one that was not, unequal arms are refused by name."
 import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import warnings
+from joblib.externals.loky.backend.reduction import dumps
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -159,6 +161,14 @@ def test_what_arms_share_changes_nothing(monkeypatch):
         kw = dict(PLAN, seed=int(seed), n_threads=1, quiet=True)
         al = ActiveLearning(toy(int(seed)), arms[name].method, **kw).run()
         assert asked_and_measured(al.ledger, al.run_id) == asked_and_measured(led, o['id']), name
+
+
+def test_a_notebooks_function_reaches_the_workers():
+    "One that names `torch`, and an attribute called like a module of torch's, is sent by value."
+    scope = {'__name__': '__main__', 'torch': torch}
+    exec('def f(d): return torch.tensor([len(d.classes), d.ops])', scope)
+    class Data: classes, ops = ['a', 'b'], 3
+    assert pickle.loads(dumps(scope['f']))(Data).tolist() == [2, 3]
 
 
 def test_one_ledger_no_half_runs(whole):

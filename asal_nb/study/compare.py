@@ -8,11 +8,12 @@ Docs: https://asal-nb.github.io/asal-nb/study/compare.html.md"""
 __all__ = ['run_settings', 'Job', 'jobs_of', 'unfinished', 'check_seeds', 'compare', 'rerun']
 
 # %% ../../nbs/study/58_compare.ipynb #08468094
-import contextlib, hashlib, io, json, math, os, pandas as pd, shutil, sys
-import tempfile, time, warnings
+import contextlib, copyreg, hashlib, io, json, math, os, pandas as pd, shutil, sys
+import tempfile, time, torch, warnings
 from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from functools import cache
+from importlib import import_module
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from pathlib import Path
 from threading import Lock, Thread
@@ -164,6 +165,12 @@ def _arm_job(job, rows, folder=None):
             lines=al.ledger.taken(al.run_id))
 
 # %% ../../nbs/study/58_compare.ipynb #91be87c1
+def _by_name(module): return import_module,(module.__name__,)
+
+# Modules that are not pickled by themselves. A notebook's function is sent with them, if it has
+# `torch` in it and the word `classes` or `ops`
+for _o in (torch.classes, torch.ops): copyreg.pickle(type(_o), _by_name)
+
 def _client(address):
     "A client of the scheduler for as long as the context lasts; without an address nothing."
     if not address: return contextlib.nullcontext()
