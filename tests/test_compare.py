@@ -171,6 +171,17 @@ def test_a_notebooks_function_reaches_the_workers():
     assert pickle.loads(dumps(scope['f']))(Data).tolist() == [2, 3]
 
 
+def test_pools_may_differ_in_size_between_seeds():
+    "How many rows there are, and how many a third of them is, is a matter of the data."
+    def data(seed):
+        d, rows = toy(seed), range(3*seed, 50)
+        return ImageData.from_arrays(d.x[3*seed:], d.oracle(rows), d.x_test, d.y_test)
+    found = compare(
+        {'margin': Margin(TINY, diverse=True)}, data, range(5), 'sequential', quiet=True, **PLAN)
+    cut = [found.runs['margin', s]['settings']['shortlists'] for s in (0, 4)]
+    assert found.seeds == [*range(5)] and cut[0] != cut[1]
+
+
 def test_one_ledger_no_half_runs(whole):
     "A job whose lines do not fit leaves nothing behind."
     led = Ledger()
@@ -308,9 +319,10 @@ def calls_of(name, monkeypatch):
 
 PART = 'fashion-h100.xz'  # its page says that some arms are not finished on the card
 FASHION = pytest.param('fashion', marks=pytest.mark.needs('fashion_mnist'))
+FROZEN = pytest.param('frozen', marks=pytest.mark.needs('fashion_mnist'))
 
 
-@pytest.mark.parametrize('name', ['digits', 'adversary', 'ablation', 'methods', FASHION])
+@pytest.mark.parametrize('name', ['digits', 'adversary', 'ablation', 'methods', FASHION, FROZEN])
 def test_nothing_is_left_to_do_in_the_results(name, monkeypatch):
     "Every committed ledger is read; it has every arm and seed, under the settings of today."
     calls, seen = calls_of(name, monkeypatch), set()

@@ -63,7 +63,8 @@ def _check_runs(runs):
         if (arm,seed) in seen:
             raise ValueError(f"arm {arm!r} has two runs with seed {seed}; a study wants one")
         seen.add((arm,seed))
-        same = {k: v for k,v in o['settings'].items() if k not in ('seed','data','exam')}
+        of_data = 'seed','data','exam','shortlists' # pools may differ in size
+        same = {k: v for k,v in o['settings'].items() if k not in of_data}
         if diff := '; '.join(settings_diff(how.setdefault(arm, same), same)):
             raise ValueError(f"the settings of arm {arm!r} change with the seed ({diff})")
         _check_numbers(o)
