@@ -10,7 +10,7 @@ __all__ = ['plain_text', 'inert', 'short', 'check_count', 'closest', 'one_of', '
            'check_classes', 'check_p', 'as_column', 'as_rows']
 
 # %% ../nbs/00_checks.ipynb #checks-4
-import difflib, functools, inspect, numbers, unicodedata
+import difflib, functools, inspect, itertools, numbers, unicodedata
 from collections.abc import Callable, Iterable
 import numpy as np, torch
 from torch import Tensor
@@ -95,9 +95,11 @@ def _hint(word, names):
     close = closest(word, names)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ''
 
-def _some(names, most=12):
-    "Names in a row, the first of them where they are many."
+def _some(names, most=12, room=300):
+    "Names in a row, the first of them where they are many or take more than `room` letters."
     names = list(map(str, names))
+    ends = itertools.accumulate(len(o)+2 for o in names)
+    most = min(most, sum(o<=room for o in ends))
     rest = f' and {len(names)-most} more' if len(names)>most+1 else ''
     return ', '.join(names[:most] if rest else names) + rest
 

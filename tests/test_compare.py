@@ -318,13 +318,13 @@ def calls_of(name, monkeypatch):
 
 
 PART = 'fashion-h100.xz'  # its page says that some arms are not finished on the card
-FASHION = pytest.param('fashion', marks=pytest.mark.needs('fashion_mnist'))
-FROZEN = pytest.param('frozen', marks=pytest.mark.needs('fashion_mnist'))
+CLOTHES = [pytest.param(o, marks=pytest.mark.needs('fashion_mnist')) for o in ('fashion', 'frozen')]
 
 
-@pytest.mark.parametrize('name', ['digits', 'adversary', 'ablation', 'methods', FASHION, FROZEN])
-def test_nothing_is_left_to_do_in_the_results(name, monkeypatch):
+@pytest.mark.parametrize('name', ['digits', 'adversary', 'ablation', 'methods', *CLOTHES])
+def test_nothing_is_left_to_do_in_the_results(name, monkeypatch, tmp_path):
     "Every committed ledger is read; it has every arm and seed, under the settings of today."
+    monkeypatch.setenv('ASAL_CACHE', str(tmp_path))  # of features
     calls, seen = calls_of(name, monkeypatch), set()
     for (arms, data, seeds), kw in calls:
         arms = with_random(as_arms(arms))

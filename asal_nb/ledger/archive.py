@@ -10,11 +10,10 @@ __all__ = ['MAX_PACKED', 'Packed', 'opened', 'environments', 'published']
 # %% ../../nbs/ledger/30_archive.ipynb #41aa6b41
 import json, lzma, shutil, sqlite3, time
 from bisect import bisect
-from difflib import get_close_matches
 from fastcore.basics import patch
 from importlib import resources
 from pathlib import Path
-from ..checks import check_kind, plain_text, short
+from ..checks import check_kind, one_of, plain_text, short
 from .store import as_json, dict_as_json, write_whole
 from .ledger import Ledger, is_whole
 
@@ -198,8 +197,6 @@ def published(*names:str,         # of files, such as 'digits.xz'
     here = resources.files('asal_nb')/'results'
     known = sorted(o.name for o in here.iterdir())
     for name in names:
-        if name not in known: # too many to name them all
-            near = get_close_matches(str(name), known) or known[:3]
-            raise ValueError(f"name={short(name)} is not in asal_nb/results; {', '.join(near)} are")
+        one_of('name', name, known)
         if not (Path(to)/name).exists(): shutil.copyfile(here/name, Path(to)/name)
     return [Path(to)/o for o in names]

@@ -50,6 +50,9 @@ def _depth(o):
         level,n = [y for x in inner if isinstance(x, list) for y in x],n+1
     return n
 
+# may change with the seed, as pools may differ in size
+_OF_DATA = 'seed','data','exam','shortlists'
+
 def _check_runs(runs):
     "Refuses a run that lacks something or comes twice, and what should be equal and is not."
     how,firsts,seen = {},{},set()
@@ -63,8 +66,7 @@ def _check_runs(runs):
         if (arm,seed) in seen:
             raise ValueError(f"arm {arm!r} has two runs with seed {seed}; a study wants one")
         seen.add((arm,seed))
-        of_data = 'seed','data','exam','shortlists' # pools may differ in size
-        same = {k: v for k,v in o['settings'].items() if k not in of_data}
+        same = {k: v for k,v in o['settings'].items() if k not in _OF_DATA}
         if diff := '; '.join(settings_diff(how.setdefault(arm, same), same)):
             raise ValueError(f"the settings of arm {arm!r} change with the seed ({diff})")
         _check_numbers(o)
