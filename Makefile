@@ -45,7 +45,7 @@ classroom: docs
 	$(PY) tools/classroom.py --wheels $(or $(WHEELS),yes) $(if $(TORCH),--torch $(TORCH))
 
 bench: $(DEV)
-	@set -e; for f in $(filter-out bench/demo.py bench/recipe.py bench/what_d_knows.py, $(wildcard bench/[a-z]*.py)); do echo "$$f"; $(PY) $$f; done
+	@set -e; for f in $(filter-out bench/demo.py bench/looks.py bench/recipe.py bench/what_d_knows.py, $(wildcard bench/[a-z]*.py)); do echo "$$f"; $(PY) $$f; done
 
 study: $(DEV)
 	$(PY) tools/run_nbs.py --flags slow $(or $(NAME),--list)

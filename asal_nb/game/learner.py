@@ -30,6 +30,7 @@ from ..paper.objective import vae_loss
 from ..ledger.store import network_name, save_tensors
 from ..data.images import as_floats, block_of
 from ..data.loaders import ASALDataLoaders, is_large
+from ..data.views import weak_views
 from .trunks import check_normalize, check_trunk
 from .networks import TaskNet, asal_net
 from .callbacks import LEARNER, FusedAdamW, PoolLearner
@@ -181,7 +182,7 @@ _MUST = [ # the arguments, their condition, and its words
     (('p_drop',), lambda v: _is_real(v) and 0 <= v < 1, 'be at least 0 and below 1'),
     (('weights',), lambda v: isinstance(v, str), "be a name, such as 'DEFAULT', or None"),
     (('tau',), lambda v: _is_real(v) and 0 <= v <= 1, 'lie in [0,1]'),
-    (('fresh','augment','finetune'), lambda v: isinstance(v, bool), 'be True or False')]
+    (('fresh','augment','finetune','tta'), lambda v: isinstance(v, bool), 'be True or False')]
 
 def check_hypers(**kw): # of `asal_learner`, `warm_learner`, `supervised_learner` and `asal_net`
     "Refuse rates, weights and sizes that cannot be used for training."
@@ -221,6 +222,7 @@ def asal_learner(dls,           # from `asal_dls`
                  likelihood='gaussian', # likelihood of G's output, or 'bernoulli' (D5)
                  weight_decay=None, # weight decay of both groups; None: `decay_of`
                  fresh=True,    # does D see codes from after E's step? (D12)
+                 tta=False,     # is its answer the mean over `weak_views` of an image?
                  warm=None,     # tensors of a warm-up, or None
                  seed=0,        # seed of the first weights
                  metrics=accuracy, # as in fastai
@@ -232,12 +234,13 @@ def asal_learner(dls,           # from `asal_dls`
     check_hypers(
         alpha1=alpha1, alpha2=alpha2, lam1=lam1, lam2=lam2, lam3=lam3, lam4=lam4, beta=beta,
         beta_c=beta_c, fresh=fresh, tau=tau, likelihood=likelihood, weight_decay=weight_decay,
-        **own)
+        tta=tta, **own)
     target = target_of(h, tau)
     one_of('relabel', relabel, [None,'oui','entropy','margin'])
     with seeded(seed, 'init'): net = asal_net(
         data.x_shape, data.n_classes, n_h=target.n_out, condition=condition, **own)
     load_warm(net, warm).to(dls.device)
+    if tta: net.views = partial(weak_views, flip=data.flip)
     if lam1 is None: lam1 = 2/net.gen.n_x
     loss = ASALLoss(target, lam1, lam2, lam3, lam4, beta, beta_c, likelihood)
     alpha1 = rate_of(alpha1, net)
@@ -253,6 +256,7 @@ def supervised_learner(dls,      # from `supervised_dls`
                        alpha=None,# learning rate; None: `rate_of`
                        weight_decay=None, # weight decay of AdamW; None: `decay_of`
                        clip=None,# largest norm of the gradient; None: no limit
+                       tta=False,# is its answer the mean over `weak_views` of an image?
                        warm=None,# tensors of a warm-up, for fine-tuning
                        seed=0,   # seed of the first weights
                        metrics=accuracy, # as in fastai
@@ -260,11 +264,12 @@ def supervised_learner(dls,      # from `supervised_dls`
                        **kw)->PoolLearner: # `NET` for `asal_net`; the rest goes to `Learner`
     "The plain supervised `Learner` of E and C on the labelled rows."
     no_unknown(kw, [*NET, *LEARNER], supervised_learner)
-    own,shape = {k: kw.pop(k) for k in NET if k in kw},data_of(dls).x_shape
-    check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, **own)
-    with seeded(seed, 'init'): net = asal_net(shape, dls.data.n_classes, **own)
+    own,data = {k: kw.pop(k) for k in NET if k in kw},data_of(dls)
+    check_hypers(alpha=alpha, weight_decay=weight_decay, clip=clip, tta=tta, **own)
+    with seeded(seed, 'init'): net = asal_net(data.x_shape, data.n_classes, **own)
     task = load_warm(TaskNet(net.enc, net.clf), warm).to(dls.device)
-    opt = partial(FusedAdamW, weight_decay=decay_of(shape, weight_decay))
+    if tta: task.views = partial(weak_views, flip=data.flip)
+    opt = partial(FusedAdamW, weight_decay=decay_of(data.x_shape, weight_decay))
     cbs = L(GradientClip(clip) if clip else None) + L(cbs)
     return PoolLearner(
         dls, task, CodeLoss(), opt, lr=rate_of(alpha, net), metrics=metrics, cbs=cbs, **kw)

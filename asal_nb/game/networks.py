@@ -196,7 +196,11 @@ class TaskNet(nn.Module):
     ):
         super().__init__()
         self.enc,self.clf,self.nz = enc,clf,enc.mu.out_features
-    def forward(self, x): return self.clf(self.enc(x)[0])
+    views = None # images to a list of views of them: in inference mode it answers with their mean
+    def forward(self, x):
+        if self.training or not self.views: return self.clf(self.enc(x)[0])
+        logp = [self.clf(self.enc(o)[0]).log_softmax(-1) for o in self.views(x)]
+        return torch.stack(logp).logsumexp(0) - math.log(len(logp))
 
 class ASALNet(TaskNet):
     "E, G, C, D: from images C's logits on mu; from `(x_L, x_U[, x_h[, eps]])` Eqs. (1)-(5)."

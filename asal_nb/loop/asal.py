@@ -163,7 +163,7 @@ class Supervised(Method):
         precision:str=None,  # 'bf16' or 'fp16': half precision while training
         *, cbs=None,         # fastai callbacks for each round, `FreshCallbacks`
         **kw):               # `bs_w`, rows a step of warm-up; more for `supervised_learner`
-        no_unknown(kw, {'alpha','weight_decay','clip','bs_w',*NET}, Supervised)
+        no_unknown(kw, {'alpha','weight_decay','clip','tta','bs_w',*NET}, Supervised)
         check_hypers(finetune=finetune)
         if finetune: kw = {'clip': .1, **kw}
         if cbs is not None: self.cbs = FreshCallbacks(cbs)
@@ -219,6 +219,7 @@ def own_task(how # a trainer of E and C, with `kw` and `n_steps`
     if isinstance(t := net['trunk'], nn.Module):
         net['trunk'] = f"{type(t).__name__} of {sum(p.numel() for p in t.parameters())} weights"
     network = ', '.join(f'{k} {v}' for k,v in net.items() if v not in (None, 0))
-    return dict(network=network, augmentation='weak', updates=how.n_steps)
+    seen = 'weak, and of images it judges' if how.kw.get('tta') else 'weak'
+    return dict(network=network, augmentation=seen, updates=how.n_steps)
 
 ASAL.task = Supervised.task = property(own_task)
