@@ -16,12 +16,17 @@ from scipy import stats
 from ..checks import one_of, short
 from ..core import rng, seeded
 from ..paper.adversarial import dsc_loss, vae_adv_loss
+from ..paper.gauss import kl, reparam
 
 # %% ../../nbs/check/54_exercises.ipynb #exCheck1
 EXERCISES = {} # name to title and test, in the order of the course
 
 class Hint(AssertionError):
     "What is wrong with an answer, in words that help to mend it."
+
+def _hint(wrong, text):
+    "Give this hint if something is wrong."
+    if wrong: raise Hint(text)
 
 def exercise(name:str,  # such as '2.1'
              title:str, # what the function is, in a few words
@@ -40,7 +45,7 @@ def check_ex(name:str,   # the exercise, such as '2.1'
     if not callable(f) and f is not ...:
         raise ValueError(f"f={short(f)} is no function: give its name alone, without arguments")
     try: test(_written(f))
-    except NotImplementedError: said = f'Exercise {name} is not written yet'
+    except NotImplementedError as e: said = f'Exercise {name} is not written yet{e}'
     except Hint as e: said = f'Exercise {name}: {e}'
     except Exception:
         print(f'Exercise {name}: the check met an error in your function or in what it returns:')
@@ -49,76 +54,131 @@ def check_ex(name:str,   # the exercise, such as '2.1'
     raise AssertionError(said)
 
 def _written(f):
-    "The answer as a function that returns something; one that returns nothing is not written."
+    "The answer as a function that returns something, and leaves what it is given as it was."
     def answer(*args):
-        out = ... if f is ... else f(*args)
-        if out is None or out is ...: raise NotImplementedError
+        was = [o.detach().clone() if isinstance(o, torch.Tensor) else np.copy(o) for o in args
+               if isinstance(o, (torch.Tensor, np.ndarray))]
+        try: out = ... if f is ... else f(*args)
+        except NotImplementedError: out = ...
+        if out is ...: raise NotImplementedError('')
+        now = [o for o in args if isinstance(o, (torch.Tensor, np.ndarray))]
+        _hint(not all(map(np.array_equal, map(_plain, was), map(_plain, now))),
+              'It changes what it is given. Leave that as it was, and work on a copy.')
+        if out is None: raise NotImplementedError(': it returns nothing')
         return out
     return answer
 
-# %% ../../nbs/check/54_exercises.ipynb #exTools1
-def _hint(wrong, text):
-    "Give this hint if something is wrong."
-    if wrong: raise Hint(text)
+def _plain(o): return o.detach().numpy() if isinstance(o, torch.Tensor) else o
 
+# %% ../../nbs/check/54_exercises.ipynb #exTools1
 def _values(v, shape, why):
-    "The answer as a tensor of this shape; another shape gets the hint `why`."
-    try: v = torch.as_tensor(v)
-    except (TypeError, ValueError, RuntimeError): v = None
+    "The answer as a tensor of this shape, without nan; another shape gets the hint `why`."
+    try: v = _tensor(v)
+    except (TypeError, ValueError, RuntimeError):
+        try: v = torch.tensor(float(v)) # such as a fraction
+        except (TypeError, ValueError): v = None
     _hint(v is None, 'It returns something that is no tensor, array or number.')
     _hint(v.shape!=shape, f'What it returns has the shape {tuple(v.shape)}. {why}')
+    _hint(v.isnan().any(),
+          'It is nan somewhere: a negative number has no logarithm and no root, and 0/0 no value.')
     return v
 
 def _number(v): return _values(v, (), 'One number is asked for.')
 
-def _rows(v, b): return _values(v, (b,), 'A query for b rows returns b row numbers.').tolist()
+def _rows(v, b):
+    v = _values(v, (b,), 'A query for b rows returns b row numbers.')
+    _hint(v.is_floating_point(), 'Row numbers are whole numbers. These are fractions, or scores.')
+    return v.tolist()
 
 def _close(a, b):
     "Are the numbers equal, but for rounding?"
-    a,b = [torch.as_tensor(o, dtype=torch.float64) for o in (a, b)]
-    return torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+    a,b = [_tensor(o).detach().double() for o in (a, b)]
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+def _tensor(v): # a copy of an array, as torch does not take one that is turned round
+    return v if isinstance(v, torch.Tensor) else torch.as_tensor(np.array(v))
+
+def _right(v, right, otherwise, **mistakes):
+    "A hint unless `v` is right: that of the mistake which gives these values, by its words."
+    if _close(v, right): return
+    for o in mistakes.values():
+        text,*wrong = o
+        _hint(any(_close(v, w) for w in wrong), text)
+    right = _tensor(right).detach().double()
+    _hint(_close(v, right/np.log(2)), 'This is in bits. A nat takes the natural logarithm.')
+    _hint(_close(v, -right), 'The sign is the other way round.')
+    for k in (2, 3, 4, 100):
+        _hint(_close(v, k*right), f'It is {k} times what it should be: a factor is missing.')
+        _hint(_close(v, right/k), f'It is one part in {k} of what it should be: a factor too many.')
+    raise Hint(otherwise)
 
 def _draw(name, *shapes):
-    "Gaussian numbers in float64, a tensor for each shape."
+    "Gaussian numbers, a tensor for each shape."
     g = rng(0, 'exercise', name)
-    return [torch.randn(o, generator=g, dtype=torch.float64) for o in shapes]
+    return [torch.randn(o, generator=g) for o in shapes]
 
 def _slopes(f, *args):
     "The slope of a scalar function for each of its arguments; 0 where it does not depend on it."
     args = [o.clone().requires_grad_() for o in args]
     v = _number(f(*args))
-    _hint(not v.requires_grad, 'No gradient passes. Compute with torch, without detach or item.')
+    _hint(not v.requires_grad,
+          'No gradient passes. Compute with torch, without numpy, detach or item.')
     slopes = torch.autograd.grad(v, args, allow_unused=True)
     return [torch.zeros_like(o) if s is None else s for o,s in zip(args, slopes)]
 
 # %% ../../nbs/check/54_exercises.ipynb #exL1code
 @exercise('1.1', 'the mean height of a curve')
 def _area(f):
-    "A flat curve has its own height, and a point on the line changes nothing."
-    n,acc = np.array([10.,20.,40.]),np.array([.5,.7,.8])
-    flat,rise = f(n, np.full(3, .5)),f(np.array([0.,1.]), np.array([0.,1.]))
-    _hint(_close(_number(flat), .5*30),
-          'This is the area, and it is not divided. For a mean height, divide by the range of n.')
-    _hint(not _close(flat, .5), 'A flat curve must give its own height, whatever n is.')
-    _hint(not _close(rise, .5),
-          'A straight rise gives one end of the step. Count a step by the mean of its two ends.')
-    more = f(np.array([10.,20.,30.,40.]), np.array([.5,.7,.75,.8]))
-    _hint(not _close(more, f(n, acc)),
-          'A point added on the line changes the answer. This is the mean of the points: '
-          'weigh each step by its width in n.')
+    "The area under straight lines, divided by the range of n."
+    n,acc = np.array([10.,20.,50.,60.,100.]),np.array([.5,.62,.7,.66,.83])
+    v,step,left,right = _number(f(n, acc)),np.diff(n),acc[:-1],acc[1:]
+    parts,width = step*(left + right)/2,n[-1] - n[0]
+    mean = parts.sum()/width
+    _right(v, mean, 'Between two points the curve is a straight line. Weigh each step by its width '
+           'in n and by the mean of its two ends, and divide by the range of n.',
+        area=('This is the area, and it is not divided. For a mean height, divide by the range of '
+              'n.', parts.sum()),
+        last=('A flat curve must give its own height. Divide by the range of n, not by its last '
+              'value.', parts.sum()/n[-1], parts.sum()/n[0]),
+        count=('It is divided by a number of points or steps. Divide by the range of n.',
+               parts.sum()/len(n), parts.sum()/len(step)),
+        ends=('A straight rise gives one end of the step. Count a step by the mean of its two '
+              'ends.', (step*left).sum()/width, (step*right).sum()/width),
+        half=('A step counts by the sum of its two ends. It is their mean.', 2*mean),
+        points=('This is the mean of the points: weigh each step by its width in n.', acc.mean(),
+                np.median(acc), ((left + right)/2).mean()),
+        two=('Most points do not count. Each step of the curve does.', (acc[0] + acc[-1])/2,
+             (acc.min() + acc.max())/2, np.interp((n[0] + n[-1])/2, n, acc)),
+        less=('A step is left out: five points have four steps.', parts[:-1].sum()/width,
+              parts[1:].sum()/width),
+        swap=('The two arguments are swapped: n runs to the right, and acc is the height.',
+              ((n[1:] + n[:-1])/2*np.diff(acc)).sum()/(acc[-1] - acc[0])),
+        rounded=('It is rounded. Return the number as it is.',
+                 *(np.round(mean, k) for k in (1, 2, 3))))
 
 @exercise('1.2', 'random choice')
 def _random_ask(f):
-    "Different dataset rows, and the generator alone decides which."
-    idx = torch.arange(100, 160)
-    def ask(seed): return _rows(f(idx, 30, torch.Generator().manual_seed(seed)), 30)
-    rows = ask(0)
-    _hint(not set(rows) <= set(idx.tolist()),
+    "Different dataset rows; the generator alone decides which, and each set is possible."
+    idx = 100 + 3*torch.randperm(60, generator=rng(0, 'exercise 1.2'))
+    def ask(g, b=30): return _rows(f(idx, b, g), b)
+    def new(seed): return torch.Generator().manual_seed(seed)
+    rows,known = ask(new(0)),set(idx.tolist())
+    _hint(not set(rows) <= known and set(rows) <= {*range(60)},
           'These are positions, not dataset rows. Look the rows up in idx.')
+    _hint(not set(rows) <= known, 'Some of these rows are not in idx. Take rows of idx alone.')
     _hint(len(set(rows))<30,
           'Some rows are drawn twice: this is drawing with replacement. Use a permutation.')
-    _hint(rows!=ask(0), 'The same seed gives other rows. Draw from the generator g.')
-    _hint(rows==ask(1), 'Another seed gives the same rows. Draw from the generator g.')
+    _hint(rows!=ask(new(0)), 'The same seed gives other rows. Draw from the generator g.')
+    _hint(rows==ask(new(1)), 'Another seed gives the same rows. Draw from the generator g.')
+    g = new(0)
+    _hint(ask(g)==ask(g), 'A second draw from the same generator gives the same rows. Draw from g '
+          'itself, not from another generator with its seed.')
+    g,at = new(2),{r: i for i,r in enumerate(idx.tolist())}
+    pairs = [[at[r] for r in ask(g, 2)] for _ in range(400)]
+    _hint(len({i for o in pairs for i in o})<60,
+          'Some rows of idx are never asked for. Shuffle all of idx before you take b of them.')
+    _hint(len({abs(i - j) for i,j in pairs})<30,
+          'The rows of a query always lie alike in idx. Each set of b rows must be possible.')
 
 # %% ../../nbs/check/54_exercises.ipynb #exL2code
 @exercise('2.1', 'the KL term')
@@ -126,37 +186,72 @@ def _kl(f):
     "At least 0, 0 for the unit Gaussian, a sum over the coordinates."
     mu,logvar = _draw('2.1', (5,3), (5,3))
     why = 'Sum over the last axis alone: one number for each row.'
-    v,zero = _values(f(mu, logvar), (5,), why),torch.zeros(5, 3, dtype=torch.float64)
-    _hint((v<0).all(), 'It is negative: the sign is the other way round.')
-    _hint(not _close(f(zero, zero), zero[:,0]),
-          'At mean 0 and log-variance 0 it is not zero. Is logvar taken for a standard deviation '
-          'or a variance? The variance is exp(logvar).')
-    _hint((v<0).any(), 'It is negative for some rows, and a KL never is. Look at every term.')
-    twice = f(torch.cat([mu, mu], 1), torch.cat([logvar, logvar], 1))
-    _hint(_close(twice, v),
-          'Twice the coordinates cost the same: this is a mean. The KL is a sum over coordinates.')
-    q = torch.distributions.Normal(mu, (logvar/2).exp())
-    right = torch.distributions.kl_divergence(q, torch.distributions.Normal(0., 1.)).sum(1)
-    _hint(_close(v, 2*right), 'The factor one half is missing.')
-    _hint(not _close(v, right), 'Some widths cost too much or too little: exp(logvar) is the '
-          'variance, and logvar itself is its logarithm.')
+    v,right = _values(f(mu, logvar), (5,), why),kl(mu, logvar)
+    _hint(not _close(v, f(mu, logvar)), 'It draws random numbers. This KL has a formula.')
+    square,var,half = (mu**2).sum(1),logvar.exp(),.5*(logvar.exp() - 1 - logvar).sum(1)
+    def of_sd(sd): return .5*(mu**2 + sd**2 - 1).sum(1) - sd.abs().clamp_min(1e-9).log().sum(1)
+    back = .5*((mu**2 + 1)/var - 1 + logvar).sum(1) # the KL in the other direction
+    _right(v, right, 'Write out the KL of one coordinate and compare it term by term: the square '
+           'of mu, the variance exp(logvar), logvar itself, a constant, and what is halved.',
+        sign=('It is negative: the sign is the other way round.', -right),
+        mean=('Twice the coordinates cost the same: this is a mean. The KL is a sum over '
+              'coordinates.', right/3),
+        half=('The factor one half is missing.', 2*right),
+        part=('The factor one half is missing in a part. It stands before all terms.',
+              square + half, .5*square + 2*half, .5*(mu**2 + var - 1).sum(1) - logvar.sum(1)),
+        constant=('At mean 0 and log-variance 0 it is not zero: each coordinate has its own -1, '
+                  'inside the sum.', right + 1.5, right + 1, right + 3),
+        sd=('At mean 0 and log-variance 0 it is not zero. Is logvar taken for a standard '
+            'deviation or a variance? The variance is exp(logvar).', of_sd(logvar),
+            .5*(mu**2 + logvar - 1).sum(1) - .5*logvar.abs().clamp_min(1e-9).log().sum(1)),
+        exp=('Some widths cost too much or too little: exp(logvar) is the variance, and here it '
+             'is taken for the standard deviation.', of_sd(var),
+             .5*(mu**2 + (2*logvar).exp() - 1 - logvar).sum(1)),
+        linear=('Some widths cost too much or too little: the variance is exp(logvar), and logvar '
+                'is subtracted once.', .5*(mu**2 + logvar.exp() - 1 - 2*logvar).sum(1),
+                .5*(mu**2 + logvar.exp() - 1 - .5*logvar).sum(1),
+                .5*(mu**2 + (logvar/2).exp() - 1 - logvar).sum(1),
+                .5*(mu**2 + (logvar/2).exp() - 1 - logvar/2).sum(1)),
+        plus=('logvar has the wrong sign: a narrow Gaussian would cost less and less.',
+              .5*(mu**2 + var - 1 + logvar).sum(1)),
+        mu=('The mean must cost half its square. Here it costs nothing, or something else.', half,
+            half + .5*mu.abs().sum(1), half + .5*mu.sum(1), half + .5*mu.sum(1)**2),
+        minus=('It is negative for some rows, and a KL never is. Look at the sign of every term.',
+               half - .5*square, .5*square - half, square - half),
+        swap=('The two arguments are swapped: the mean comes first.', kl(logvar, mu)),
+        back=('This is the KL the other way round, from the unit Gaussian to the code.', back))
+    other = _draw('2.1 wide', (4,7), (4,7))
+    _hint(not _close(f(*other), kl(*other)),
+          'It is right for three coordinates and wrong for seven. Is their number written down?')
 
 @exercise('2.2', 'a code that gradients pass through')
 def _reparam(f):
     "The noise is an argument, its spread is exp(logvar/2), and both inputs get gradients."
-    mu,logvar,eps = _draw('2.2', (6,2), (6,2), (6,2))
-    z = _values(f(mu, logvar, eps), (6,2), 'The codes have the shape of mu.')
-    _hint(z.isnan().any(), 'Some codes are nan: a logarithm may be negative, and then has no root. '
-          'Take its exp first.')
-    _hint(not torch.equal(z, f(mu, logvar, eps)),
+    mu,logvar,eps = _draw('2.2', (6,3), (6,3), (6,3))
+    z = _values(f(mu, logvar, eps), (6,3), 'The codes have the shape of mu.')
+    _hint(not _close(z, f(mu, logvar, eps)),
           'It draws noise of its own. Use the noise eps that it is given.')
-    _hint(not _close(f(mu, logvar, 0*eps), mu),
-          'Without noise, at eps=0, a code must be its mean mu. Only the spread is times eps.')
-    spread = (z - mu)/eps
-    _hint(_close(spread, logvar.exp()),
-          'The spread is the variance. The standard deviation is its root: halve logvar first.')
-    _hint(_close(spread, logvar), 'logvar is a logarithm: the spread needs its exp.')
-    _hint(not _close(spread, (logvar/2).exp()), 'The spread is not the standard deviation.')
+    sd = (logvar/2).exp()
+    _right(z, reparam(mu, logvar, eps), 'The spread is not the standard deviation, which is the '
+           'root of the variance exp(logvar). Each coordinate has its own mean, spread and noise.',
+        mean=('The noise eps is not used: this is the mean alone.', mu),
+        unit=('The spread is 1 everywhere. It must be the standard deviation.', mu + eps),
+        var=('The spread is the variance. The standard deviation is its root: halve logvar first.',
+             mu + logvar.exp()*eps),
+        double=('logvar is doubled, or its exp halved. The standard deviation is exp(logvar/2).',
+                mu + (2*logvar).exp()*eps, mu + .5*logvar.exp()*eps),
+        log=('logvar is a logarithm: the spread needs its exp.', mu + logvar*eps,
+             mu + logvar/2*eps, mu + logvar**2*eps),
+        sign=('The noise is subtracted. Add it, so that z is large where eps is large.',
+              mu - sd*eps),
+        size=('The noise has lost its sign. Use eps as it is.', mu + sd*eps.abs(), mu + sd*eps**2),
+        one=('Rows or coordinates share their noise. Each has its own entry of eps.',
+             mu + sd*eps[:1], mu + sd*eps[:,:1], mu + sd*eps.mean(1, keepdim=True),
+             mu + sd*eps.mean(0), mu + sd*eps.mean()),
+        shift=('Without noise, at eps=0, a code must be its mean mu. Only the spread is times '
+               'eps.', mu*eps + sd, (mu + sd)*eps, mu + sd + eps, mu*sd*eps,
+               (mu + eps)*sd),
+        swap=('The two arguments are swapped: the mean comes first.', reparam(logvar, mu, eps)))
     slopes = _slopes(lambda *a: f(*a, eps).sum(), mu, logvar)
     _hint(not all(o.any() for o in slopes),
           'The gradient is cut, so that E learns nothing. Leave out detach and no_grad.')
@@ -164,49 +259,103 @@ def _reparam(f):
 # %% ../../nbs/check/54_exercises.ipynb #exL3code
 @exercise('3.1', 'the bound of both pools')
 def _bound(f):
-    "A repeated pool changes nothing, and one more nat for each row is one more nat."
-    logp_L,kl_L,logp_U,kl_U = _draw('3.1', 4, 4, 9, 9)
-    v = _number(f(logp_L, kl_L, logp_U, kl_U))
-    more = f(logp_L + 1, kl_L, logp_U, kl_U)
-    _hint(more<v, 'It falls when the images are explained better: the sign is the other way round. '
-          'A bound is maximised.')
-    _hint(f(logp_L, kl_L + 1, logp_U, kl_U)>v, 'A larger KL raises it. The KL is a cost.')
-    _hint(not _close(f(*[o.repeat(2) for o in (logp_L, kl_L, logp_U, kl_U)]), v),
-          'The same rows twice change it: this is a sum over rows. Take a mean.')
-    _hint(not _close(f(logp_L.repeat(3), kl_L.repeat(3), logp_U, kl_U), v),
-          'The larger pool has more weight: this is one joint mean over both. Take a mean for '
-          'each pool, then add.')
-    _hint(not _close(more, v + 1), 'One nat more for each labelled row must raise it by one nat.')
-    right = (logp_L - kl_L).mean() + (logp_U - kl_U).mean()
-    _hint(not _close(v, right), 'The pools have different weights, or a term is missing.')
+    "A mean for each pool of what is explained minus what it costs, and their sum."
+    logp_L,kl_L,logp_U,kl_U = a,b,c,d = _draw('3.1', 4, 4, 9, 9)
+    v = _number(f(a, b, c, d))
+    def of(L, U): return L.mean() + U.mean()
+    def joint(*parts): return torch.cat(parts).mean()
+    _right(v, of(a - b, c - d), 'A pool has the wrong weight, or a term is missing. Eq. (1) is a '
+           'mean over the labelled rows plus a mean over the unlabelled rows.',
+        sign=('It falls when the images are explained better: the sign is the other way round. A '
+              'bound is maximised.', of(b - a, d - c)),
+        cost=('A larger KL raises it. The KL is a cost.', of(a + b, c + d)),
+        none=('The KL is missing, in one pool or in both. It is a cost in each.', of(a, c),
+              of(a - b, c), of(a, c - d)),
+        half=('The KL has a factor. With beta 1 a nat of KL costs one nat.',
+              *[of(a - k*b, c - k*d) for k in (.5, 2., .1)]),
+        joint=('The larger pool has more weight: this is one joint mean over both. Take a mean '
+               'for each pool, then add.', joint(a - b, c - d), 2*joint(a - b, c - d)),
+        one=('A pool is missing: only one of them counts.', (a - b).mean(), (c - d).mean()),
+        minus=('One pool is subtracted from the other. Both bounds are to rise: add them.',
+               (a - b).mean() - (c - d).mean(), (c - d).mean() - (a - b).mean()),
+        mean=('One nat more for each row must raise it by one nat for each pool. Here the two '
+              'means are averaged.', of(a - b, c - d)/2),
+        sum=('The same rows twice change it: this is a sum over rows. Take a mean.',
+             (a - b).sum() + (c - d).sum(), (a - b).sum() + (c - d).mean(),
+             (a - b).mean() + (c - d).sum()),
+        cut=('Unlabelled rows are left out: that pool may be larger.', of(a - b, (c - d)[:4])),
+        median=('A single row decides it: this is a median or a largest value. Take the mean.',
+                (a - b).median() + (c - d).median(), (a - b).max() + (c - d).max()))
 
 @exercise('3.2', 'the weight that makes a sum a mean squared error')
 def _lam1(f):
     "The weight times the cost of an image is the mean squared error."
-    w = [float(_number(f(o))) for o in (64, 784, 3072)]
-    _hint(w[0]==w[1]==w[2], 'It does not depend on the number of pixels. The cost is a sum over '
-          'pixels, and the error is a mean.')
-    ratio = np.array(w)*np.array([64, 784, 3072])
-    _hint(w[2]>w[0], 'It grows with the number of pixels. The cost of a large image is a larger '
-          'sum, so its weight must be smaller.')
-    _hint(_close(ratio, [1,1,1]), 'It is half of what is needed: the cost has a factor one half.')
-    _hint(ratio[2]>2*ratio[0], 'It falls too slowly with the number of pixels. A mean divides by '
-          'the number itself, not by its root.')
-    _hint(not _close(ratio, [2,2,2]), 'Write out the cost and the error for two pixels, and '
-          'compare.')
+    n = np.array([64, 784, 3072])
+    w = np.array([float(_number(f(int(o)))) for o in n])
+    _hint((w==0).all(), 'It is 0: `//` divides whole numbers. Use `/`.')
+    _right(w, 2/n, 'Write out the cost and the error for two pixels, and compare.',
+        same=('It does not depend on the number of pixels. The cost is a sum over pixels, and the '
+              'error is a mean.', w[0] + 0*n),
+        grows=('It grows with the number of pixels. The cost of a large image is a larger sum, so '
+               'its weight must be smaller.', n, n/2, 2*n),
+        half=('It is half of what is needed: the cost has a factor one half.', 1/n),
+        quarter=('It is a quarter of what is needed. The factor one half of the cost has to be '
+                 'undone, not made twice.', 1/(2*n)),
+        double=('It is twice what is needed. Write out the cost and the error for two pixels, and '
+                'compare.', 4/n),
+        sign=('It is negative, and so would be the error. A weight is above 0.', -2/n, -1/n),
+        root=('It falls too slowly with the number of pixels. A mean divides by the number itself, '
+              'not by its root.', 2/n**.5, 1/n**.5),
+        square=('It falls too fast with the number of pixels. A mean divides by the number '
+                'itself.', 2./n**2., 1./n**2.),
+        less=('A mean divides by the number of pixels itself, not by one more or less.',
+              2/(n - 1), 2/(n + 1), 1/(n - 1)))
 
 # %% ../../nbs/check/54_exercises.ipynb #exL45cod
-def _two_pools(f, d_L, d_U, right):
-    "What both losses of the game have in common."
-    far = torch.tensor([1e4])
-    _hint(not torch.isfinite(torch.as_tensor(f(-far, far) + f(-far, -far))),
-          'It is infinite where D is sure and wrong, because a sigmoid rounds to 0. Use softplus '
-          'or logsigmoid of the logit.')
-    _hint(not _close(f(d_L, d_U.repeat(2)), f(d_L, d_U)),
-          'The larger pool has more weight. Take a mean for each pool, then add.')
-    _hint(not _close(f(d_L, d_U), right(d_L, d_U)),
-          'The slopes have the right signs, but the values differ. Is a term halved or doubled?')
-    _hint(not _close(f(-far, far) + f(-far, -far), right(-far, far) + right(-far, -far)),
+def _swapped(f, d_L, d_U, t_U):
+    "Does it take the targets for logits, and the logits for targets?"
+    loss = F.binary_cross_entropy_with_logits
+    wrong = loss(torch.ones_like(d_L), d_L) + loss(torch.full_like(d_U, t_U), d_U)
+    return _close(f(d_L, d_U), wrong)
+
+def _two_pools(f, d_L, d_U, right, t_U):
+    "What both losses of the game have in common; D's target for U is `t_U`."
+    v,up,down = _number(f(d_L, d_U)),F.softplus(-d_L),F.softplus(d_U*(1 - 2*t_U))
+    p_L,p_U,far = d_L.sigmoid(),d_U.sigmoid(),torch.tensor([1e4])
+    def miss(p): return (t_U - p)**2
+    side = 1 - 2*t_U # which way D's loss for U rises
+    _hint(_swapped(f, d_L, d_U, t_U),
+          'Target and logit are swapped: in torch the logit comes first.')
+    _right(v, right(d_L, d_U), 'The slopes have the right signs, but the values differ. Each row '
+           'costs the cross-entropy of its target: minus the logarithm of the probability that D '
+           'gives it.',
+        joint=('The larger pool has more weight. Take a mean for each pool, then add.',
+               torch.cat([up, down]).mean(), 2*torch.cat([up, down]).mean()),
+        sum=('The larger pool has more weight: these are sums. Take a mean for each pool.',
+             up.sum() + down.sum()),
+        half=('The values are half or double of what is right. Is a term halved or doubled?',
+              right(d_L, d_U)/2, 2*right(d_L, d_U), up.mean()/2 + down.mean(),
+              up.mean() + down.mean()/2),
+        twice=('A sigmoid is taken twice: softplus and the cross-entropy with logits take logits.',
+               F.softplus(-p_L).mean() + F.softplus(side*p_U).mean()),
+        square=('This is a squared error. A cross-entropy has logarithms.',
+                ((1 - p_L)**2).mean() + miss(p_U).mean(),
+                ((1 - d_L)**2).mean() + miss(d_U).mean()),
+        linear=('The logits themselves are averaged, so a loss has no smallest value. Each row '
+                'costs a cross-entropy.', -d_L.mean() + side*d_U.mean(),
+                -p_L.mean() + side*p_U.mean(), (1 - p_L).mean() + (t_U - p_U).abs().mean()),
+        hinge=('This is a hinge: a row on the right side costs nothing. In a cross-entropy every '
+               'row counts.', *[F.relu(k - d_L).mean() + F.relu(k + side*d_U).mean()
+                                for k in (0, 1)]),
+        minus=('One of the two terms has the wrong sign. Both are costs, so they are added.',
+               up.mean() - down.mean(), down.mean() - up.mean()),
+        softmax=('A softmax over the rows makes them compete. Each row has a sigmoid of its own.',
+                 -d_L.log_softmax(0).mean() - d_U.log_softmax(0).mean(),
+                 -d_L.log_softmax(0).mean() - (1 - d_U.softmax(0)).log().mean()))
+    wide = torch.as_tensor(f(-far, far) + f(-far, -far))
+    _hint(not torch.isfinite(wide), 'It is infinite where D is sure and wrong, because a sigmoid '
+          'rounds to 0. Use softplus or logsigmoid of the logit.')
+    _hint(not _close(wide, right(-far, far) + right(-far, -far)),
           'A sure mistake at a logit of 10,000 must cost 10,000 nats. Here a probability is '
           'rounded or cut off. Use softplus or logsigmoid of the logit.')
 
@@ -215,193 +364,425 @@ def _dsc_loss(f):
     "Labelled logits go up, unlabelled ones go down, and the sizes of the pools do not matter."
     d_L,d_U = _draw('4.1', 7, 9)
     s_L,s_U = _slopes(f, d_L, d_U)
-    _hint(f(d_L, d_U)<0, 'It is negative: the sign is the other way round. A logarithm of a '
-          'probability is below 0, and the loss is minus its mean.')
+    right = dsc_loss(d_L, d_U)
+    _hint(_close(f(d_L, d_U), -right), 'It is negative: the sign is the other way round. A '
+          'logarithm of a probability is below 0, and the loss is minus its mean.')
     _hint((s_L>0).all() and (s_U<0).all(),
           'The pools are swapped: it pushes labelled logits down. D is 1 for labelled codes.')
-    _hint((s_U<0).all(), 'Both pools have the same target. D is to say 0 for unlabelled codes.')
-    _hint((s_L>0).all(), 'Both pools have the same target. D is to say 1 for labelled codes.')
-    _hint(not s_L.all() or not s_U.all(), 'One of the two pools does not count.')
-    _two_pools(f, d_L, d_U, dsc_loss)
+    _hint(_close(f(d_L, d_U), vae_adv_loss(d_L, d_U)),
+          'Both pools have the same target. D is to say 0 for unlabelled codes.')
+    _hint(_close(f(d_L, d_U), vae_adv_loss(-d_L, -d_U)),
+          'Both pools have the same target. D is to say 1 for labelled codes.')
+    _hint((not s_L.any() or not s_U.any()) and not _swapped(f, d_L, d_U, 0),
+          'One of the two pools does not count, or its gradient is cut.')
+    _two_pools(f, d_L, d_U, dsc_loss, 0)
 
 @exercise('4.2', 'the best D')
 def _best_d(f):
     "No small change lowers D's loss; equal densities give 0."
-    p_L,p_U = [o.abs() + .05 for o in _draw('4.2', 40, 40)]
-    d = _values(f(p_L, p_U), (40,), 'One logit for each place.')
-    right = (p_L/p_U).log()
-    _hint((d>0).all() and (d<1).all(), 'This is a probability. A logit may be any number: take '
-          'log D/(1 - D).')
-    _hint(_close(d, -right), 'It is inverted: high where unlabelled codes are common.')
-    _hint(_close(d, right.exp()), 'This is the ratio of the densities. Its logarithm is missing.')
-    _hint(not _close(f(p_U, p_U), 0*p_U),
-          'Where both densities are equal, D cannot tell, and the logit is not 0. One density '
-          'alone does not decide: compare the two.')
-    _hint(not _close(d, right), "A small change at one place still lowers D's loss.")
+    p_L,p_U = [o.double().abs() + .05 for o in _draw('4.2', 40, 40)]
+    d,right = _values(f(p_L, p_U), (40,), 'One logit for each place.'),(p_L/p_U).log()
+    D = p_L/(p_L + p_U)
+    _right(d, right, "A small change at one place still lowers D's loss. Compare the two densities "
+           'of that place.',
+        probability=('This is a probability. A logit may be any number: take log D/(1 - D).',
+                     D, 1 - D),
+        inverted=('It is inverted: high where unlabelled codes are common.', -right),
+        ratio=('This is the ratio of the densities. Its logarithm is missing.', p_L/p_U, p_U/p_L),
+        one=('Where both densities are equal, D cannot tell, and the logit is not 0. One density '
+             'alone does not decide: compare the two.', p_L.log(), -p_U.log(), p_L, p_U),
+        log_d=('This is the logarithm of the probability. The logit is log D/(1 - D).', D.log(),
+               (1 - D).log()),
+        minus=('The densities are subtracted. What counts is how many times as common one is.',
+               p_L - p_U),
+        bits=('D uses the natural logarithm: another base gives another D.',
+              right/np.log(2), right/np.log(10)),
+        norm=('The densities are scaled before they are compared. They are densities already, and '
+              'these are only some places.', (p_L/p_L.sum()/(p_U/p_U.sum())).log(),
+              (p_L.softmax(0)/p_U.softmax(0)).log()),
+        plus=('1 is added before the logarithm, so rare places look alike.',
+              p_L.log1p() - p_U.log1p(), (p_L/p_U).log1p()),
+        product=('The logarithms are added or divided. The logarithm of a ratio is their '
+                 'difference.', p_L.log() + p_U.log(), p_L.log()/p_U.log()),
+        kl=('This is a term of a KL: the logarithm is weighted. The logit is not.', p_L*right,
+            D*right))
+    far = torch.tensor([1e-12,1e3,2.]).double()
+    _hint(not _close(f(far, far.flip(0)), (far/far.flip(0)).log()),
+          'Where one density is a million times the other, the logit is cut off or shifted. Add '
+          'nothing to the densities, and do not clamp.')
 
 @exercise('5.1', "the encoder's adversarial loss")
 def _vae_adv_loss(f):
     "Both pools go up, steeply where D is sure."
     d_L,d_U = _draw('5.1', 7, 9)
     s_L,s_U = _slopes(f, d_L, d_U)
-    sure = _slopes(f, d_L[:1], torch.full((1,), -8., dtype=torch.float64))[1]
-    _hint(sure.abs()<.1, 'The slope is almost flat where D is sure that a code is unlabelled, so '
-          'the encoder learns nothing there. log(1 - D) is flat; use -log D.')
-    _hint((s_U>0).any(), 'It pushes unlabelled logits down. They are to look labelled.')
-    _hint((s_L==0).all(), 'The labelled pool does not count. The first term is missing.')
-    _hint((s_L>0).any(), 'It pushes labelled logits down: the sign of the first term is flipped.')
-    _two_pools(f, d_L, d_U, vae_adv_loss)
+    v,right = f(d_L, d_U),vae_adv_loss(d_L, d_U)
+    _hint(not s_U.any(), 'The unlabelled pool does not count: the second term is missing, or its '
+          'gradient is cut.')
+    _hint(not s_L.any(), 'The labelled pool does not count: the first term is missing, or its '
+          'gradient is cut.')
+    _hint(_close(v, -dsc_loss(d_L, d_U)) or _close(v, dsc_loss(d_L, d_U)),
+          "This is D's loss, or minus that loss. Its slope is almost flat where D is sure that a "
+          'code is unlabelled: log(1 - D) is flat, so use -log D for both pools.')
+    _hint(_close(v, vae_adv_loss(-d_L, -d_U)), 'It pushes all logits down. Both pools are to look '
+          'labelled.')
+    _hint(_close(v, -right), 'It is negative: the sign is the other way round. It is a cost, minus '
+          'the mean of a logarithm.')
+    _hint((s_L>0).all() and (s_U<=0).all(),
+          'It pushes labelled logits down: the sign of the first term is flipped.')
+    _hint((s_U>0).all(), 'It pushes unlabelled logits down. They are to look labelled.')
+    sure = _slopes(f, d_L[:1], torch.full((1,), -30.))[1]
+    twice = F.softplus(-d_L.sigmoid()).mean() + F.softplus(-d_U.sigmoid()).mean()
+    _hint(sure.abs()<.1 and not _close(v, twice),
+          'The slope is almost flat where D is sure that a code is unlabelled, so the encoder '
+          'learns nothing there. log(1 - D) is flat; use -log D.')
+    _two_pools(f, d_L, d_U, vae_adv_loss, 1)
 
 @exercise('5.2', 'one step of D')
 def _dsc_step(f):
     "E keeps every bit and gets no gradient; D makes one step down its own loss."
-    x_L,x_U = [o.float() for o in _draw('5.2', (8,4), (8,4))]
+    x_L,x_U = _draw('5.2', (8,4), (6,4))
     with seeded(0, 'exercise 5.2'): enc,dsc = torch.nn.Linear(4, 3),torch.nn.Linear(3, 1)
-    opts = [torch.optim.SGD(o.parameters(), .1) for o in (enc, dsc)]
-    F.softplus(-dsc(enc(x_U))).mean().backward()       # E's own step leaves a gradient on D
-    opts[0].zero_grad()
-    was_enc,was_dsc = [[p.detach().clone() for p in o.parameters()] for o in (enc, dsc)]
-    stale = [p.grad.clone() for p in dsc.parameters()]
-    loss = dsc_loss(dsc(enc(x_L).detach())[:,0], dsc(enc(x_U).detach())[:,0])
-    slopes = torch.autograd.grad(loss, list(dsc.parameters()))
+    rate,weights = .07,[*enc.parameters(), *dsc.parameters()]
+    opts = [torch.optim.SGD(o.parameters(), rate) for o in (enc, dsc)]
+    def logits(x): return dsc(enc(x).detach())[:,0]
+    def grads_of(loss): return torch.autograd.grad(loss, [*dsc.parameters()], retain_graph=True)
+    L,U = F.softplus(-logits(x_L)),F.softplus(logits(x_U))
+    slopes = grads_of(dsc_loss(logits(x_L), logits(x_U)))
+    others = {
+        'D climbs up its loss. A step goes down.': -L.mean() - U.mean(),
+        "The pools are swapped. Which pool's target is 1?":
+            dsc_loss(logits(x_U), logits(x_L)),
+        'The larger pool has more weight. Take a mean for each pool, then add.':
+            torch.cat([L, U]).mean(),
+        'The larger pool has more weight. Take a mean for each pool, then add them.':
+            2*torch.cat([L, U]).mean(),
+        'These are sums over rows. Take a mean for each pool.': L.sum() + U.sum(),
+        'Only the labelled pool counts.': L.mean(), 'Only the unlabelled pool counts.': U.mean(),
+        "This is the encoder's loss, Eq. (4). D descends Eq. (5).":
+            vae_adv_loss(logits(x_L), logits(x_U)),
+        'Rows are left out: the pools may differ in size.': L[:6].mean() + U.mean(),
+        'The step is half or double of what it should be. Is the loss halved, or is there a second '
+        'step?': (L.mean() + U.mean())/2,
+        'The step is double of what it should be. Is there a second step?': 2*L.mean() + 2*U.mean(),
+        'A sigmoid is taken twice: dsc returns logits, and dsc_loss wants logits.':
+            dsc_loss(logits(x_L).sigmoid(), logits(x_U).sigmoid())}
+    named = {k: grads_of(o) for k,o in others.items()}
+    vae_adv_loss(dsc(enc(x_L))[:,0], dsc(enc(x_U))[:,0]).backward() # E's own move leaves gradients
+    stale = [p.grad.clone() for p in weights]
+    was,mode = [p.detach().clone() for p in weights],[o.training for o in (enc, dsc)]
     try: f(enc, dsc, *opts, x_L, x_U)
-    except NotImplementedError:                        # it may return nothing, if it does something
-        now = [p.grad for p in dsc.parameters()]
-        if all(o is not None and torch.equal(o, s) for o,s in zip(now, stale)): raise
-    moved = [p - was for p,was in zip(dsc.parameters(), was_dsc)]
-    def made(steps): return all(torch.allclose(m, -.1*s, atol=1e-6) for m,s in zip(moved, steps))
-    _hint(not all(torch.equal(p, was) for p,was in zip(enc.parameters(), was_enc)),
-          'The encoder moved too. This step is for D alone.')
-    _hint(any(p.grad is not None and p.grad.any() for p in enc.parameters()),
-          'The encoder got a gradient. Compute the codes under torch.no_grad, or detach them.')
-    _hint(made([s + o for s,o in zip(slopes, stale)]),
+    except NotImplementedError as e:                   # it may return nothing, if it does something
+        now = [p.grad for p in weights]
+        is_idle = all(o is not None and torch.equal(o, s) for o,s in zip(now, stale))
+        if is_idle and all(map(torch.equal, weights, was)):
+            raise NotImplementedError(str(e).replace('returns', 'does')) from None
+    n = len([*enc.parameters()])
+    moved = [p.detach() - o for p,o in zip(weights, was)]
+    def made(steps): return all(map(_close, moved[n:], [-rate*o for o in steps]))
+    got = [p.grad is not None and not torch.equal(p.grad, o) and p.grad.any()
+           for p,o in zip(weights[:n], stale)]
+    _hint(any(o.any() for o in moved[:n]), 'The encoder moved too. This step is for D alone.')
+    _hint(any(got), 'The encoder got a gradient. Compute the codes under torch.no_grad, or detach '
+          'them.')
+    _hint(not all(p.requires_grad for p in weights),
+          'It leaves weights frozen, which then never learn again. Detach the codes instead.')
+    _hint([o.training for o in (enc, dsc)]!=mode,
+          'It leaves a network in another mode. The encoder is to stay as it is.')
+    _hint(made([s + o for s,o in zip(slopes, stale[n:])]),
           "A stale gradient is left in D's step. Call zero_grad before backward.")
-    _hint(made([0*s for s in slopes]),
+    _hint(not any(o.any() for o in moved[n:]),
           'D did not move. Call zero_grad, backward and step in this order, '
           "with D's own optimiser.")
-    _hint(made([-s for s in slopes]), 'D climbs up its loss. A step goes down.')
-    _hint(not made(slopes), "D moved, but not down the loss of Eq. (5). Which pool's target is 1?")
+    if made(slopes): return
+    for text,steps in named.items(): _hint(made(steps), text)
+    k = moved[-1]/(-rate*slopes[-1])
+    _hint(made([k*o for o in slopes]), 'D moves the right way, but not at the rate of its own '
+          'optimiser. Call opt_dsc.step.')
+    raise Hint("D moved, but not down the loss of Eq. (5). Which pool's target is 1?")
 
 # %% ../../nbs/check/54_exercises.ipynb #exL6code
 @exercise('6.1', 'the sum of all terms')
 def _vae_loss(f):
     "Each slope is the weight of its term: negative for a bound, positive for the loss."
-    lam = .5,1.,2.,.1
-    terms = torch.tensor([-3.,-2.,-1.,.5], dtype=torch.float64)
-    s = torch.stack(_slopes(lambda *t: f(*t, *lam), *terms))
+    lam,names = (.4,1.5,2.3,.15),['url','cls_L','cls_U','adv']
+    at = torch.tensor([-3.,-2.,-1.,.5])
+    s = torch.stack(_slopes(lambda *t: f(*t, *lam), *at))
+    w = torch.tensor(lam)
+    right = w*torch.tensor([-1,-1,-1,1])
+    _hint((s[:3]>0).all() and s[3]<0, 'Every sign is the other way round: the bounds are to rise '
+          'and adv is to fall, when training descends.')
     _hint((s[:3]>0).all(), 'The bounds are not negated: the loss would make them fall.')
-    _hint(s[3]<0, 'The adversarial term is negated. It is a loss already.')
-    _hint(_close(s[2], -lam[1]), "cls_U has the weight of cls_L. Its own weight is lam3.")
-    right = torch.tensor([-.5,-1.,-2.,.1])
-    _hint(not _close(s, right), 'A term is missing, has the wrong sign, or has the weight of '
-          'another term.')
-    _hint(not _close(f(*terms, *lam), (s*terms).sum()), 'A constant is added.')
+    _hint(s[3]<0 and _close(s[:3], right[:3]),
+          'The adversarial term is negated. It is a loss already.')
+    _hint((s<0).all(), 'The adversarial term is negated. It is a loss already.')
+    _hint(_close(s.abs(), 0*w + s[0].abs()), 'The weights are not used, or all terms share one. '
+          'Each term has its own weight.')
+    _hint(_close(s, right.flip(0).abs()*right.sign()),
+          'The weights are in reverse order: lam1 is for url.')
+    _hint(_close(s.abs(), 1/w), 'Each term is divided by its weight. Multiply.')
+    k = s[0]/right[0]
+    _hint(_close(s, k*right) and not _close(s, right),
+          'The whole sum is divided or multiplied. Eq. (6) is a sum, not a mean.')
+    for i,name in enumerate(names):
+        if _close(s[i], right[i]): continue
+        _hint(s[i]==0, f'{name} is missing, or its gradient is cut.')
+        _hint(_close(s[i], -right[i]), f'{name} has the wrong sign.')
+        _hint(_close(s[i].abs(), 1) and _close(s[:i], right[:i]), f'{name} has no weight.')
+        for j,o in enumerate(names):
+            _hint(i!=j and _close(s[i].abs(), w[j]), f'{name} has the weight of {o}. Its own '
+                  f'weight is lam{i + 1}.')
+    _hint(not _close(s, right), 'A slope is no weight: each term enters as it is, times its '
+          'weight.')
+    more = torch.stack(_slopes(lambda *t: f(*t, *lam), *-at))
+    _hint(not _close(more, right), 'It is right only for terms of one sign. A bound may be above '
+          'or below 0, so take no absolute value and cut nothing off.')
+    _hint(not _close(f(*at, *lam), (s*at).sum()), 'A constant is added.')
 
 @exercise('6.2', 'the pseudo-label term')
 def _pseudo(f):
     "Unsure rows and the target get no gradient, and the mean is over all rows."
-    weak = torch.tensor([[.97,.03], [.6,.4], [.02,.98]], dtype=torch.float64).log() - 1
-    strong = -_draw('6.2', (3,2))[0]  # it would choose the other class in both sure rows
+    sure = torch.tensor([.97,.6,.98,.945,.955,.9])
+    weak = torch.stack([sure, 1 - sure], 1).log() - 1
+    weak[2] = weak[2].flip(0)
+    strong = torch.tensor([[-.3,.9], [1.1,.2], [.8,-.5], [2.,-2.], [.7,.1], [.3,.6]])
     s_weak,s_strong = _slopes(f, weak, strong)
+    p,logp,n = weak.softmax(1),strong.log_softmax(1),len(weak)
+    y,rows,is_sure = p.argmax(1),torch.arange(n),sure>=.95
+    def mean(o, mask=is_sure): return (o[rows,y]*mask).sum()/n
+    v,right,counts = _number(f(weak, strong)),mean(logp),s_strong.any(1)
+    strong_sure = strong.softmax(1).amax(1)>=.95
+    across = strong.log_softmax(0)
+    known = (
+        ('It is positive: this is a loss. A log-likelihood is never above 0, and larger is better.',
+         -right),
+        ('The mean is over the sure rows alone. Divide by the number of all rows, or one sure row '
+         'weighs as much as a hundred.', n/3*right),
+        ('This is a sum. Divide by the number of rows.', n*right),
+        ('It is divided by the number of classes, too. Take a mean over rows alone.', right/2),
+        ('The two views are swapped: the weak view gives the target, the strong one predicts it.',
+         (weak.log_softmax(1)[rows,strong.argmax(1)]*strong_sure).sum()/n),
+        ('A softmax over the rows makes images compete. The classes of one row do: take axis 1.',
+         mean(across), mean(logp, weak.softmax(0).amax(1)>=.95)),
+        ('This is the logit of the class, or its probability. The log-likelihood needs '
+         'log_softmax.', mean(strong), mean(strong.softmax(1))),
+        ('Two softmaxes follow each other. log_softmax and cross_entropy take logits.',
+         mean(strong.softmax(1).log_softmax(1)), mean(logp, p.softmax(1).amax(1)>=.95)),
+        ("This is the weak view's own likelihood. The strong view is to predict it.",
+         mean(weak.log_softmax(1))),
+        ('The target is the weak view as a whole. It is one class, the likeliest.',
+         ((p*logp).sum(1)*is_sure).sum()/n, (p*logp).sum()/n),
+        ('A row is weighted by its certainty. A pseudo-label counts whole or not at all.',
+         mean(logp, is_sure*sure)),
+        ("The strong view is to predict the weak view's likeliest class, not its own.",
+         (logp.amax(1)*is_sure).sum()/n),
+        ("The strong view is to predict the weak view's likeliest class. Here it is another.",
+         (logp[rows,1 - y]*is_sure).sum()/n))
+    _hint(v==0, 'No row counts. The views are logits: take the softmax of the weak one, over the '
+          'classes, before you compare it with 0.95.')
+    for text,*wrong in known: _hint(any(_close(v, o) for o in wrong), text)
     _hint(s_weak.any(), 'A gradient runs into the target. Detach the weak view.')
-    _hint(s_strong[1].any(), 'An unsure row counts. Leave out rows below the threshold.')
-    _hint(not s_strong.any(), 'No row counts. The views are logits: take the softmax of the weak '
-          'one before you compare it with 0.95.')
-    v,logp = f(weak, strong),strong.log_softmax(1)
-    right = (logp[0,0] + logp[2,1])/3
-    _hint(v>0, 'It is positive: this is a loss, a probability or a logit. A log-likelihood '
-          'is never above 0.')
-    _hint(_close(v, 3/2*right), 'The mean is over the sure rows alone. Divide by the number of all '
-          'rows, or one sure row weighs as much as a hundred.')
-    _hint(_close(v, 3*right), 'This is a sum. Divide by the number of rows.')
-    _hint(not _close(v, right), "The strong view is to predict the weak view's likeliest class.")
+    _hint(not counts.any(), 'No gradient reaches the strong view. It is the one that learns.')
+    _hint(counts[1], 'An unsure row counts. Leave out rows below the threshold.')
+    _hint(counts[5] or counts[3], 'An unsure row counts: one of 0.90 or 0.945. The threshold is '
+          '0.95.')
+    _hint(not counts[is_sure].all(), 'A sure row is left out: one of 0.955, 0.97 or 0.98. The '
+          'threshold is 0.95, for the likeliest class, whichever it is.')
+    _hint(not _close(v, right), "The strong view is to predict the weak view's likeliest class, "
+          'each row its own.')
+    strong = torch.tensor([[-150.,150.]]).repeat(n, 1)
+    far = torch.as_tensor(f(weak, strong))
+    _hint(not far.isfinite() or not _close(far, -100.),
+          'Where the strong view is sure and wrong, a probability rounds to 0. Use log_softmax, '
+          'not the logarithm of a softmax.')
 
 # %% ../../nbs/check/54_exercises.ipynb #exL7code
 @exercise('7.1', 'the b smallest')
 def _ask_rows(f):
     "The rows of the smallest scores, whatever the order of the pool."
-    d,rows = torch.tensor([-110.,-120.,3.,5.,0.]),torch.tensor([40,10,30,20,50])
-    two = set(_rows(f(d, rows, 2), 2))
+    d = torch.tensor([-110.25,-120.5,130.5,5.25,.5,3.75])
+    rows = torch.tensor([40,10,30,20,50,60])
+    asked = _values(f(d, rows, 2), (2,), 'A query for b rows returns b row numbers.')
+    _hint(_close(asked.sort()[0], d.sort()[0][:2]),
+          'These are scores. Return the rows that have them.')
+    two = set(_rows(asked, 2))
     _hint(not two <= set(rows.tolist()),
           'These are positions, not dataset rows. Look the rows up in `rows`.')
-    _hint(two=={20,30}, 'It asks for the largest scores. The smallest look least labelled.')
+    _hint(two=={30,20}, 'It asks for the largest scores. The smallest look least labelled.')
+    _hint(two=={30,10}, 'It asks for scores that are far from 0. The smallest ones are negative.')
+    _hint(two=={40,50}, 'The row of the smallest score itself is left out.')
     _hint(two!={10,40}, 'These rows do not have the smallest scores.')
-    for k in range(5):
-        _hint(_rows(f(d.roll(k), rows.roll(k), 1), 1)!=[10],
-              'The answer depends on the order of the pool. Do the scores become equal, as '
-              'sigmoids do in float32? Rank the logits.')
+    _hint(set(_rows(f(d, rows, 4), 4))!={10,40,50,60}, 'Two of the four rows are right, and two '
+          'are not. Are scores above 0 cut off?')
+    near = torch.tensor([3.4,3.1,3.3,3.2,9.,3.45])
+    for score in (d, near):
+        for k in range(6):
+            _hint(_rows(f(score.roll(k), rows.roll(k), 1), 1)!=[10],
+                  'The answer depends on the order of the pool. Do the scores become equal, as '
+                  'sigmoids do in float32, or by rounding? Rank the logits.')
 
-def _clumps():
-    "Scores, codes, rows: 60 low ones in three clumps, the five lowest in one; the central rows."
-    noise,far = _draw('7.2', (60,2), (140,2))
-    clump = [0]*5 + [i%3 for i in range(55)]
-    z = torch.cat([torch.tensor([[0.,0.], [5.,0.], [0.,5.]])[clump] + .05*noise, far + 20]).float()
-    d = torch.cat([torch.linspace(-5, -4, 60), torch.linspace(0, 1, 140)])
-    short = z[:30]
-    centres = torch.stack([short[torch.tensor(clump[:30])==k].mean(0) for k in range(3)])
-    central = torch.cdist(centres, short).argmin(1) + 1000
-    z[60:63] = centres                # nearer still, but their scores are high
-    order = torch.randperm(200, generator=rng(0, 'clumps'))
-    rows = torch.arange(1000, 1200)[order]
-    return d[order],z[order],rows,dict(enumerate(clump, 1000)),central.tolist()
+def _clumps(b, n=200):
+    """Scores, codes, rows: 20 b low ones in b clumps, the lowest in one. Then the rows of the
+    shortlist, the clump of each low row, and the shortlist's row at the centre of each clump."""
+    noise,far = _draw(f'7.2 {b}', (20*b,2), (n - 20*b,2))
+    clump = torch.tensor([0]*5 + [i%b for i in range(20*b - 5)])
+    corners = 5*torch.tensor([[0.,0.], [1.,0.], [0.,1.], [1.,1.]])[:b]
+    ring = F.normalize(noise)*.05 + .01*noise # nobody is at the centre by chance
+    z = torch.cat([corners[clump] + ring, far + 20])
+    d = torch.cat([torch.linspace(-130, -110, 20*b), torch.linspace(0, 1, n - 20*b)])
+    m = 10*b
+    for k in range(b):                # the last of each clump on the shortlist is its centre
+        i = (clump[:m]==k).nonzero()[:,0]
+        z[m + k] = z[20*b + k] = z[i[:-1]].mean(0)  # nearer still, but not on the shortlist
+        z[i[-1]] = z[m + k] + .002
+    central = [(clump[:m]==k).nonzero()[-1].item() + 1000 for k in range(b)]
+    order = torch.randperm(n, generator=rng(0, 'clumps'))
+    rows = torch.arange(1000, 1000 + n)[order]
+    names = dict(enumerate(clump.tolist(), 1000))
+    return d[order],z[order],rows,{*range(1000, 1000 + m)},names,{*central}
 
 @exercise('7.2', 'a varied query')
 def _diverse(f):
     "Low scores, and one row of each clump of them."
-    d,z,rows,clump,central = _clumps()
-    got = _rows(f(d, z, rows, 3), 3)
-    _hint(not set(got) <= set(rows.tolist()),
-          'These are positions, not dataset rows. Are they positions in the shortlist? Look the '
-          'rows up.')
-    _hint(len(set(got))<3, 'A row is asked for twice.')
-    _hint(not set(got) <= set(clump),
-          'It asks for rows with high scores, which are not on the shortlist. Take the shortlist '
-          'first, cluster it alone, and look its positions up in it.')
-    _hint(len({clump[o] for o in got})<3, 'The rows are near copies of each other. Cluster the '
-          'shortlist, and take one row of each cluster.')
-    _hint(set(got)!=set(central), 'A row is not the one nearest to the centre of its cluster.')
+    for b in (3, 4):
+        d,z,rows,listed,clump,central = _clumps(b)
+        got = _rows(f(d, z, rows, b), b)
+        _hint(not set(got) <= set(rows.tolist()),
+              'These are positions, not dataset rows. Are they positions in the shortlist? Look '
+              'the rows up.')
+        _hint(len(set(got))<b, 'A row is asked for twice.')
+        _hint(not set(got) <= set(clump), 'It asks for rows with high scores, which are not on '
+              'the shortlist. Take the shortlist first, cluster it alone, and look its positions '
+              'up in it.')
+        _hint(not set(got) <= listed, 'It asks for rows that are not on the shortlist, the 10 b '
+              'smallest. Is it longer, or do scores become equal, as sigmoids do in float32?')
+        _hint(len({clump[o] for o in got})<b, 'The rows are near copies of each other. Cluster '
+              'the codes of the whole shortlist, and take one row of each cluster.')
+        _hint(set(got)!=central, 'A row is not the one nearest to the centre of its cluster. '
+              'Cluster the codes as they are, of all 10 b rows of the shortlist, and measure the '
+              'distance to the centre.')
+    d,z,rows,*_ = _clumps(3)
+    few = d.argsort()[:20]
+    try: got = _rows(f(d[few], z[few], rows[few], 3), 3)
+    except (RuntimeError, IndexError, ValueError, AssertionError) as e:
+        if isinstance(e, Hint): raise
+        raise Hint('It stops if there are fewer than 10 b rows. Then the shortlist is all of '
+                   f'them ({type(e).__name__}: {short(str(e))}).') from None
+    _hint(not set(got) <= set(rows[few].tolist()) or len(set(got))<3,
+          'With fewer than 10 b rows it does not name b different ones of them.')
 
 # %% ../../nbs/check/54_exercises.ipynb #exL8code
 @exercise('8.1', 'a paired interval')
 def _paired(f):
     "A shift that both share changes nothing, and the width is that of Student's t."
-    a,b,shift = [o.numpy() for o in _draw('8.1', 10, 10, 10)]
-    why = 'Return the two ends of the interval.'
-    lo,hi = _values(f(a, b), (2,), why).tolist()
-    _hint(not _close(f(a + 9*shift, b + 9*shift), (lo, hi)),
-          'A lucky seed changes it: this is an unpaired interval. Take the difference of each '
-          'seed first.')
-    se = (a - b).std(ddof=1)/len(a)**.5
-    half,right = (hi - lo)/2,stats.t.ppf(.975, 9)*se
-    _hint(lo>hi, 'The ends are in the wrong order: the lower one comes first.')
-    _hint(_close((lo + hi)/2, (b - a).mean()), 'The sign is the other way round: it is a minus b.')
-    _hint(not _close((lo + hi)/2, (a - b).mean()), 'The middle is not the mean difference.')
-    _hint(half>2*right, 'It is too wide: the standard deviation of one seed, not the standard '
-          'error of the mean. Divide by the root of the number of seeds.')
-    _hint(_close(half, stats.t.ppf(.95, 9)*se), 'It is too narrow: this is the 90 % interval. '
-          'Each side keeps 2.5 %, so take the quantile at 0.975.')
-    _hint(half<right*(1 - 1e-6), 'It is too narrow. With few seeds take the quantile of '
-          "Student's t, not the normal one of 1.96, and divide by n - 1 in the variance.")
-    _hint(not _close(half, right), 'It is too wide. Is it the two-sided 95 % interval?')
+    for n in (10, 6):
+        a,b,shift = [o.double().numpy() for o in _draw(f'8.1 {n}', n, n, n)]
+        lo,hi = _values(f(a, b), (2,), 'Return the two ends of the interval.').tolist()
+        d,half = a - b,(hi - lo)/2
+        sd,q = d.std(ddof=1),stats.t.ppf(.975, n-1)
+        m,right = d.mean(),q*sd/n**.5
+        _hint(_close((lo, hi), (m, right)), 'These are the middle and half the width. Return the '
+              'two ends: the one minus the other, and their sum.')
+        _hint(not _close(f(a + 9*shift, b + 9*shift), (lo, hi)),
+              'A lucky seed changes it: this is an unpaired interval, or a relative one. Take the '
+              'difference of each seed first, and nothing else of `a` and `b`.')
+        _hint(lo>hi, 'The ends are in the wrong order: the lower one comes first.')
+        _hint(_close((lo + hi)/2, -m), 'The sign is the other way round: it is a minus b.')
+        _hint(_close((lo + hi)/2, 100*m), 'These are points of a hundred. Return accuracies, as '
+              'they are given.')
+        _hint(_close((lo + hi)/2, np.abs(d).mean()),
+              'A difference below 0 counts as one above 0. Keep its sign.')
+        _hint(not _close((lo + hi)/2, m), 'The middle is not the mean difference.')
+        if n==6: _hint(not _close(half, right), 'It is right for ten seeds and wrong for six. Is '
+                       'their number, or a quantile for it, written down?')
+        sd_0,z = d.std(),stats.norm.ppf(.975)
+        _right(half, right, 'Half the width is a quantile of Student\'s t times the standard error '
+               'of the mean difference.',
+            one=('It is too wide: the standard deviation of one seed, not the standard error of '
+                 'the mean. Divide by the root of the number of seeds.', q*sd, q*sd_0, 3*sd,
+                 z*sd, 1.96*sd, 2*sd),
+            n=('It is too narrow: divide by the *root* of the number of seeds, and by that once.',
+               q*sd/n, q*sd/(n-1)),
+            var=('The variance stands where the standard deviation belongs. Take its root.',
+                 q*sd**2/n**.5, q*sd**2/n, q*d.var()/n**.5, q*d.var()/n),
+            normal=("It is too narrow. With few seeds take the quantile of Student's t, not the "
+                    'normal one of 1.96.', *[k*o/n**.5 for k in (z, 1.96, 2.) for o in (sd, sd_0)]),
+            ddof=('It is too narrow: divide by n - 1 in the variance. numpy divides by n, unless '
+                  'you say ddof=1.', q*sd_0/n**.5),
+            ninety=('It is too narrow: this is the 90 % interval. Each side keeps 2.5 %, so take '
+                    'the quantile at 0.975.', stats.t.ppf(.95, n-1)*sd/n**.5),
+            wide=('It is too wide: this is the 99 % interval. Each side keeps 2.5 %, so take the '
+                  'quantile at 0.975.', stats.t.ppf(.995, n-1)*sd/n**.5,
+                  stats.t.ppf(.99, n-1)*sd/n**.5),
+            df=('The quantile has the wrong degrees of freedom: n differences have n - 1.',
+                *[stats.t.ppf(.975, k)*sd/n**.5 for k in (n, n-2, 2*n-2, n+1)]),
+            root=('It is too wide: the root is taken of n - 1. The mean is over n seeds.',
+                  q*sd/(n-1)**.5),
+            two=('It is too narrow. Are two arms of n seeds counted as 2n differences?',
+                 q*sd/(2*n)**.5))
 
 @exercise('8.2', "Holm's adjustment")
 def _holm(f):
     "The order of the comparisons does not matter, and a larger p keeps a larger value."
-    p = np.array([.04,.001,.03,.2])
-    q = _values(f(p.copy()), (4,), 'One value for each p.').numpy()
-    order = np.array([2,0,3,1])
-    again = np.asarray(f(p[order]))
-    _hint(_close(q, again), 'The values come back sorted. Put them where their p-values stood.')
-    _hint(not _close(again, q[order]),
+    def holm(p, step=np.maximum.accumulate, cut=1.):
+        o = p.argsort(kind='stable')
+        q = np.empty(len(p))
+        q[o] = np.minimum(cut, step(p[o]*np.arange(len(p), 0, -1)))
+        return q
+    p = np.array([.04,.001,.03,.2,.012])
+    n,o,right = len(p),p.argsort(),holm(p)
+    got = f(p.copy())
+    _hint(np.asarray(got).dtype==bool, 'These are decisions. Return the adjusted p-values.')
+    q = _values(got, (n,), 'One value for each p.').double().numpy()
+    by_rank = right[o]
+    _hint(_close(q, by_rank),
+          'The values come back sorted. Put them where their p-values stood.')
+    _hint(_close(q, by_rank[::-1]), 'The values come back sorted, the largest first. Put them '
+          'where their p-values stood.')
+    _hint(_close(q, by_rank[o]), 'The values are put back by the order of sorting itself. The '
+          'value at place i of the sorted ones belongs to place order[i].')
+    rank = np.empty(n)
+    rank[o] = np.arange(1, n + 1)
+    def hochberg(q): return np.minimum.accumulate(q[::-1])[::-1]
+    def bh(c):
+        q = np.empty(n)
+        q[o] = hochberg(p[o]*n*c/np.arange(1, n + 1))
+        return np.minimum(q, 1)
+    harmonic = (1/np.arange(1, n + 1)).sum()
+    unsorted = p*np.arange(n, 0, -1)
+    _right(q, right, 'The smallest p is multiplied by the number of comparisons, the next by one '
+           'less, and so on. No later value may be smaller.',
+        bonferroni=('Every p is multiplied by the number of all comparisons: this is Bonferroni. '
+                    'Holm multiplies the next ones by less.', np.minimum(1, n*p), n*p),
+        none=('Nothing is adjusted. These are the p-values as they were.', p),
+        maximum=('A larger p gets a smaller value. Take the running maximum, from the smallest p '
+                 'to the largest.', holm(p, step=lambda q: q)),
+        order=('It depends on the order of the comparisons. Sort the p-values first.',
+               np.minimum(1, np.maximum.accumulate(unsorted)), np.minimum(1, unsorted)),
+        hochberg=("This is Hochberg's method, a running minimum from the largest p. Holm takes "
+                  'the running maximum from the smallest.', holm(p, step=hochberg),
+                  np.minimum.accumulate(holm(p, step=lambda q: q))),
+        bh=('This controls the share of false findings (Benjamini, Hochberg). Holm controls the '
+            'chance of any false finding: multiply the smallest p by all n.', bh(1), bh(harmonic),
+            np.minimum(1, p*n/rank)),
+        sidak=('This is the method of Šidák, with powers. Holm multiplies.', 1 - (1 - p)**n,
+               1 - (1 - p)**(n + 1 - rank),
+               holm(1 - (1 - p)**(n + 1 - rank), step=lambda q: q)),
+        largest=('The p-values are sorted from the largest. Begin with the smallest.',
+                 np.minimum(1, p*rank)),
+        late=('The factors are one too small or too large: the smallest p is multiplied by the '
+              'number of comparisons, the last by 1.', np.minimum(1, p*(n - rank)),
+              np.minimum(1, p*(n + 2 - rank))))
+    again = np.array([2,0,4,3,1])
+    _hint(not _close(f(p[again]), right[again]),
           'It depends on the order of the comparisons. Sort the p-values first.')
-    many = np.asarray(f(np.array([.6,.9])))
-    _hint(_close(q, np.minimum(1, 4*p)), 'Every p is multiplied by the number of all comparisons: '
-          'this is Bonferroni. Holm multiplies the next ones by less.')
-    _hint(many.max()>1, 'A probability above 1. Cut the values at 1.')
-    _hint(q[0]<q[2], 'A larger p gets a smaller value. Take the running maximum, from the smallest '
-          'p to the largest.')
-    _hint(not _close(q, [.09,.004,.09,.2]), 'The smallest p is multiplied by the number of '
-          'comparisons, the next by one less, and so on.')
+    for p in (np.array([.6,.9,.7]), np.array([.02,.02,.5])):
+        q = _values(f(p.copy()), (3,), 'One value for each p.').double().numpy()
+        _hint((q>1).any(), 'A probability above 1. Cut the values at 1.')
+        text = 'Values above 1 must become 1.' if p[0]==.6 else (
+            'Two p-values are equal, and their values are wrong. The first of them is multiplied '
+            'by all n, and the running maximum gives the second as much.')
+        _hint(not _close(q, holm(p)), text)
 
 # %% ../../nbs/check/54_exercises.ipynb #exL9code
 def _ranked(score, labelled, b):
@@ -420,47 +801,76 @@ def _near_first(x, y, labelled, b):
 def _reads_y(x, y, labelled, b): return _ranked(1. - y, labelled, b)
 
 def _reads_names(x, y, labelled, b):
-    is_dog = np.array(['cat','dog'])[y]=='dog'
+    is_dog = np.where(y==1, 'dog', 'cat')=='dog'
     return _ranked(np.where(is_dog, 0., 1.), labelled, b)
 
+def _reads_late(x, y, labelled, b):
+    "Half of the rows honest, the others by the labels of the last third of all rows."
+    score = np.linalg.norm(x, axis=1)
+    first = _ranked(score.copy(), labelled, b//2)
+    score[:2*len(x)//3] += 100.
+    score[y==1] -= 50.
+    score[first] = np.inf
+    return np.concatenate([first, _ranked(score, labelled, b - b//2)])
+
 def _reads_and_mixes(x, y, labelled, b):
-    hidden = np.setdiff1d(np.arange(len(y)), labelled)
+    hidden = np.setdiff1d(x[:,0].argsort(), labelled, assume_unique=True)
     return np.concatenate([hidden[y[hidden]==k][:b//2] for k in (0, 1)])
 
 @exercise('9.1', 'a test for leaks')
 def _leaks(f):
-    "Honest rules are cleared, and three planted cheats are caught."
+    "Honest rules are cleared, and four planted cheats are caught."
     x = _draw('9.1', (60,2))[0].numpy()
     y = (x[:,0]>0).astype(int)
-    labelled = np.concatenate([np.where(y==k)[0][:4] for k in (0, 1)])
-    def found(rule):
-        given = y.copy()
-        says = bool(_number(f(rule, x.copy(), given, labelled.copy())))
-        _hint((given!=y).any(), 'It leaves y changed. Change the labels of a copy.')
-        return says
-    _hint(found(_near_first), 'An honest rule is accused. It reads labels, but only of labelled '
-          'rows. Change the hidden labels alone.')
-    _hint(found(_at_random), 'An honest rule is accused. It reads no label at all.')
-    _hint(not found(_reads_y), 'A cheat that sorts by y goes unnoticed. Its source proves nothing: '
+    labelled = np.concatenate([np.where(y==k)[0][3:22:5] for k in (0, 1)])
+    def found(rule): return bool(_number(f(rule, x.copy(), y.copy(), labelled.copy())))
+    honest = [found(o) for o in (_near_first, _at_random)]
+    cheats = [found(o) for o in (_reads_y, _reads_names, _reads_late, _reads_and_mixes)]
+    _hint(all(honest) and not any(cheats), 'True and False are the other way round: True is for a '
+          'rule that reads hidden labels.')
+    _hint(honest[0], 'An honest rule is accused. It reads labels, but only of labelled '
+          'rows. Give it the same points and the same labelled rows, and change the hidden labels '
+          'alone.')
+    _hint(honest[1], 'An honest rule is accused. It reads no label at all.')
+    _hint(not any(cheats), 'No cheat is noticed, not even one that sorts by y. Its source proves '
+          'nothing: change the hidden labels, ask again, and compare the rows.')
+    _hint(not cheats[0], 'A cheat that sorts by y goes unnoticed. Its source proves nothing: '
           'change the hidden labels, ask again, and compare the rows.')
-    _hint(not found(_reads_names), 'A cheat that reads labels under another name goes unnoticed. '
+    _hint(not cheats[1], 'A cheat that reads labels under another name goes unnoticed. '
           'Change the hidden labels, ask again, and compare the rows.')
-    _hint(not found(_reads_and_mixes), 'A cheat that asks for a balanced mix of classes goes '
+    _hint(not cheats[2], 'A cheat that reads a part of the hidden labels, for a part of its rows, '
+          'goes unnoticed. Change the labels of all rows that are not in `labelled`; one row that '
+          'differs is enough.')
+    _hint(not cheats[3], 'A cheat that asks for a balanced mix of classes goes '
           'unnoticed. The classes of the answer prove nothing, and flipping two classes may only '
           'swap them: shuffle the hidden labels, or compare the rows in their order.')
 
 @exercise('9.2', 'the permuted control')
 def _permute_D(f):
-    "The same scores in another order, which the generator decides."
+    "The same scores in another order, which the generator decides; every order is possible."
+    def shuffle(d, g): return _values(f(d.clone(), g), d.shape, 'One score for each row.')
+    def new(seed): return torch.Generator().manual_seed(seed)
     d, = _draw('9.2', 200)
-    def shuffle(seed):
-        g = torch.Generator().manual_seed(seed)
-        return _values(f(d.clone(), g), (200,), 'One score for each row.')
-    q = shuffle(0)
-    _hint(not torch.equal(q.sort().values, d.sort().values),
-          'These are fresh numbers. The control has the same scores, in another order.')
+    q = shuffle(d, new(0)).to(d.dtype)
+    is_own = torch.isin(q, d)
+    _hint(is_own.all() and len(q.unique())<len(d),
+          'Some scores occur twice and others are missing: this is drawing with replacement. Use '
+          'a permutation.')
+    _hint(not is_own.any(), 'These are fresh numbers. The control has the same scores, in '
+          'another order.')
+    _hint(not is_own.all(), 'Some scores are changed. The control has the same scores, in another '
+          'order.')
     _hint(torch.equal(q, d), 'Nothing is shuffled.')
-    _hint(not torch.equal(q, shuffle(0)), 'The same seed gives another order. Draw from the '
+    _hint(not torch.equal(q, shuffle(d, new(0))), 'The same seed gives another order. Draw from '
+          'the generator g.')
+    _hint(torch.equal(q, shuffle(d, new(1))), 'Another seed gives the same order. Draw from the '
           'generator g.')
-    _hint(torch.equal(q, shuffle(1)), 'Another seed gives the same order. Draw from the '
-          'generator g.')
+    g = new(0)
+    _hint(torch.equal(shuffle(d, g), shuffle(d, g)), 'A second draw from the same generator gives '
+          'the same order. Draw from g itself, not from another generator with its seed.')
+    g,few = new(2),torch.arange(6.)
+    orders = [tuple(shuffle(few, g).tolist()) for _ in range(600)]
+    _hint(len({(i, o) for row in orders for i,o in enumerate(row)})<36,
+          'Some scores never reach some places. Shuffle all of them together.')
+    _hint(len({*orders})<300, 'Only a few orders ever occur: is it turned round, sorted, or are '
+          'only two scores exchanged? Each order must be possible.')
