@@ -196,9 +196,10 @@ def mend_links(pages):
 
 
 def is_photo(png):
-    "Does a picture hold dark surfaces, as images have and plots do not?"
-    shades = Image.open(io.BytesIO(png)).convert('L').histogram()
-    return sum(shades[:60]) > .16*sum(shades)
+    "Does a picture hold dark surfaces or many shades (4 bits), as images have and plots do not?"
+    shades = Image.open(io.BytesIO(png)).convert('L')
+    n = shades.histogram()
+    return sum(n[:60]) > .16*sum(n) or shades.entropy() > 4
 
 
 def describe_pictures(page):
