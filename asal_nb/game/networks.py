@@ -196,7 +196,7 @@ class TaskNet(nn.Module):
     ):
         super().__init__()
         self.enc,self.clf,self.nz = enc,clf,enc.mu.out_features
-    views = None # images to a list of views of them: in inference mode it answers with their mean
+    views = None # images to views of them, over which it averages its answers in inference mode
     def forward(self, x):
         if self.training or not self.views: return self.clf(self.enc(x)[0])
         logp = [self.clf(self.enc(o)[0]).log_softmax(-1) for o in self.views(x)]
